@@ -40,7 +40,8 @@ class Request:
     `verb`: plan (answer the changes, change nothing), apply, rollback (`generation`, None = the last that
     verified), remove, status, verify, plugins (list executables), attach / detach / ping (the mesh's pieces).
     `desired`: states by key; `variants`: more of them by architecture (Go's names), the node takes its own.
-    `texts`: digest → small text files (conflists, drop-ins), so that diffs need no second question. `expect`: generation and the digests and live values that the plan read, None = not asked.
+    `texts`: digest → small text files (conflists, drop-ins), so that diffs need no second question.
+    `expect`: generation and the digests and live values that the plan read, None = not asked.
     `checks` and `probe`: what to verify, see `cni_provision.checks`. `work`: verb-specific extras.
     """
 
