@@ -1,0 +1,66 @@
+"""Sessions for those who work on the project; `./run test` needs none of them.
+
+`nox -l` lists them. `tests` runs on every supported Python that is found.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+
+def install(session: nox.Session) -> None:
+    session.install("-e", ".[dev]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Everything that needs no lab and no virtual machine."""
+    install(session)
+    session.run("pytest", "-m", "not lab and not vm", *session.posargs)
+
+
+@nox.session
+def lab(session: nox.Session) -> None:
+    """Lab nodes with a real sshd: fleets, failures, the node program over SSH."""
+    install(session)
+    session.run("pytest", "-m", "lab", *session.posargs)
+
+
+@nox.session
+def vm(session: nox.Session) -> None:
+    """What this machine's kernel may lack, in a virtual machine under QEMU."""
+    install(session)
+    session.run("pytest", "-m", "vm", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every figure that the README claims, beside the peers' in the same run."""
+    install(session)
+    session.run("python", "-m", "bench.fleet", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The examples of README and docs/, run."""
+    install(session)
+    session.run("pytest", "tests/test_docs.py", *session.posargs)
