@@ -88,13 +88,8 @@ def tell(folder: Path) -> None:
     step("diff", expect=2, folder=folder)
     step("apply", "--yes", folder=folder)
     title("a change for the fleet, and back again")
-    step(
-        "apply",
-        "--yes",
-        "-e",
-        '{"cni_networks__mtu": [{"name": "pods", "parameters": {"mtu": 1400}}]}',
-        folder=folder,
-    )
+    smaller = '{"cni_networks__mtu": [{"name": "pods", "parameters": {"mtu": 1400}}]}'
+    step("apply", "--yes", "-e", smaller, folder=folder)
     step("rollback", "--yes", folder=folder)
     step("diff", folder=folder)
     step("status", folder=folder)
