@@ -87,6 +87,22 @@ class PlannedChange(Event):
 
 
 @dataclass(frozen=True)
+class Planned(Event):
+    """Every asked node has answered or failed. `nodes` were asked; `added`, `updated` and `removed` count changes."""
+
+    name = "planned"
+    nodes: int
+    changing: int
+    unchanged: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Finding(Event):
     """Something on a node that the user should know of and that the run leaves alone."""
 
@@ -179,6 +195,39 @@ class NodeStatus(Event):
     drift: int | None = None
     incomplete: bool | None = None
     facts: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PluginFound(Event):
+    """An executable in a node's plugin folder; `versions` are those of the specification that it speaks."""
+
+    name = "plugin"
+    node: str
+    plugin: str
+    digest: str
+    version: str | None = None
+    versions: Sequence[str] | None = None
+    owner: str | None = None
+    message: str | None = None  # why it does not answer
+
+
+@dataclass(frozen=True)
+class Rendered(Event):
+    """A file as it would land on a node; `file` says where it was written instead, when it was."""
+
+    name = "rendered"
+    node: str
+    path: str
+    text: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Text(Event):
+    """Text that is the answer itself (a schema, a CNI result, a script); printed as it stands."""
+
+    name = "text"
+    text: str
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the commands share between their options and the fleet; nothing here prints."""
