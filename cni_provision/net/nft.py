@@ -1,0 +1,255 @@
+"""nftables: elements straight on nfnetlink, tables, chains and rules through the `nft` program.
+
+An element is what an attachment has (a masqueraded address, a mapped port); rules are made once per network.
+An element's comment is its owner (`owner`); it is made exclusively and deleted only after a look at its owner.
+Sources: linux/netfilter/nf_tables.h, libnftnl's layout of user data (type, length, value).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import struct
+import subprocess
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from cni_provision.net import nfnetlink
+from cni_provision.net.nfnetlink import Message, NfnetlinkError, attribute, attributes, nested, number, table_of, text
+
+INET = 1
+LOCK = "/run/cni-provision/nft.lock"
+PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/local/sbin/nft", "/usr/bin/nft")
+NETWORK_DIGITS = 12  # of an owner's 32: the network, so that GC knows whose an element is
+
+_SUBSYSTEM = nfnetlink.NFTABLES << 8
+_GET_CHAIN, _GET_SET, _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT, _GET_GENERATION = (
+    _SUBSYSTEM | kind for kind in (4, 10, 12, 13, 14, 16)
+)
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
+_KEY, _DATA, _USER_DATA = 1, 2, 6
+_VALUE, _VERDICT = 1, 2
+_VERDICT_CODE, _VERDICT_CHAIN, _GOTO = 1, 2, -4
+_COMMENT = 0
+_PER_BATCH = 400
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Goto:
+    """The data of an element in a verdict map."""
+
+    chain: str
+
+
+@dataclass(frozen=True)
+class Element:
+    """`key` and `data` as the kernel's registers hold them: each part big-endian, padded to four bytes."""
+
+    set: str
+    key: bytes
+    data: Union[bytes, Goto, None] = None
+    owner: str = ""
+
+
+class NftError(OSError):
+    """The `nft` program refused a script, or is not there (`ENOENT`)."""
+
+
+def owner(network: str, container_id: str, ifname: str) -> str:
+    """32 hexadecimal digits for one attachment; all of one network begin alike (`of_network`)."""
+    rest = hashlib.sha256("\0".join((network, container_id, ifname)).encode()).hexdigest()
+    return of_network(network) + rest[: 32 - NETWORK_DIGITS]
+
+
+def of_network(network: str) -> str:
+    return hashlib.sha256(network.encode()).hexdigest()[:NETWORK_DIGITS]
+
+
+def program() -> Optional[str]:
+    return next((path for path in PROGRAMS if os.access(path, os.X_OK)), None)
+
+
+def run(script: str) -> None:
+    """Run an `nft` script as one transaction. `NftError` with what the program said."""
+    path = program()
+    if path is None:
+        raise NftError(errno.ENOENT, "the program `nft` is not installed; install the package nftables")
+    environment = {"PATH": os.defpath, "LC_ALL": "C"}
+    done = subprocess.run(
+        [path, "-f", "-"], input=script, text=True, capture_output=True, env=environment, check=False
+    )
+    if done.returncode:
+        raise NftError(errno.EINVAL, f"nft: {_first_error(done.stderr)}")
+
+
+def _first_error(said: str) -> str:
+    """nft's first message with the line that it points at, on one line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip(" ^~")]
+    return "; ".join(lines[:2]).replace("/dev/stdin:", "") or "it failed and said nothing"
+
+
+@contextmanager
+def lock(path: str = LOCK) -> Iterator[None]:
+    """The node's nft lock: between looking at an element's owner and deleting it nobody of ours steps in."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Table:
+    """The elements of one `inet` table, over a socket of the present network namespace; a context manager."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._socket = nfnetlink.Socket()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.__exit__()
+
+    def add(self, elements: Sequence[Element]) -> None:
+        """All or none. `EEXIST`: somebody has such a key; `ENOENT`: no such table, set or chain."""
+        flags = nfnetlink.CREATE | nfnetlink.EXCLUSIVE
+        self._socket.batch([self._change(_NEW_ELEMENT, each, flags) for each in elements])
+
+    def get(self, set_name: str, key: bytes) -> Optional[Element]:
+        """The element under `key`; None if there is none, and also if there is no such set or table."""
+        message = self._change(_GET_ELEMENT, Element(set_name, key), 0)
+        try:
+            replies = self._socket.get(message)
+        except NfnetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return next((each for reply in replies for each in _elements(set_name, reply)), None)
+
+    def dump(self, set_name: str) -> list[Element]:
+        """Every element of a set; empty if there is no such set or table."""
+        payload = text(_LIST_TABLE, self.name) + text(_LIST_SET, set_name)
+        replies = self._dump(_GET_ELEMENT, payload, f"list {self.name} {set_name}")
+        return [each for reply in replies for each in _elements(set_name, reply)]
+
+    def sets(self) -> tuple[str, ...]:
+        """The names of the table's sets and maps, anonymous ones left out."""
+        found = self._names(_GET_SET, f"list the sets of {self.name}", name_attribute=2)
+        return tuple(name for name in found if not name.startswith("__"))
+
+    def chains(self) -> tuple[str, ...]:
+        return self._names(_GET_CHAIN, f"list the chains of {self.name}", name_attribute=3)
+
+    def remove(self, keys: Collection[tuple[str, bytes]], owners: Collection[str]) -> tuple[Element, ...]:
+        """Delete the elements under `keys` ((set, key) pairs) that belong to one of `owners`, and return them.
+
+        What belongs to anybody else, or is gone, is left alone.
+        """
+        with lock():
+            for _ in range(_TRIES):
+                generation = self._generation()
+                present = (self.get(*key) for key in keys)
+                ours = tuple(each for each in present if each and each.owner in owners)
+                if self._delete_unless_changed(ours, generation):
+                    return ours
+        raise NfnetlinkError(errno.EAGAIN, f"delete elements of {self.name}: the rules change all the time")
+
+    def _delete_unless_changed(self, elements: Sequence[Element], generation: int) -> bool:
+        if not elements:
+            return True
+        try:
+            for start in range(0, len(elements), _PER_BATCH):
+                part = elements[start : start + _PER_BATCH]
+                # our own first batch moves the generation; the lock still holds for the rest
+                guard = generation if start == 0 else None
+                self._socket.batch([self._change(_DELETE_ELEMENT, each, 0) for each in part], guard)
+        except NfnetlinkError as error:
+            if error.errno in (errno.ERESTART, errno.ENOENT):
+                return False
+            raise
+        return True
+
+    def _generation(self) -> int:
+        replies = self._socket.get(Message(_GET_GENERATION, b"", operation="read the generation of nftables"))
+        return int(struct.unpack("!I", table_of(replies[0])[1])[0])
+
+    def _names(self, kind: int, operation: str, *, name_attribute: int) -> tuple[str, ...]:
+        found = [table_of(reply) for reply in self._dump(kind, text(_LIST_TABLE, self.name), operation)]
+        mine = [each for each in found if _string(each[1]) == self.name]
+        return tuple(_string(each[name_attribute]) for each in mine)
+
+    def _dump(self, kind: int, payload: bytes, operation: str) -> list[bytes]:
+        message = Message(kind, payload, nfnetlink.DUMP, INET, operation)
+        for _ in range(_TRIES):
+            try:
+                return self._socket.get(message)
+            except NfnetlinkError as error:
+                if error.errno == errno.ENOENT:
+                    return []
+                if error.errno != errno.EINTR:  # EINTR: the rules changed under the dump
+                    raise
+        raise NfnetlinkError(errno.EAGAIN, f"{operation}: the rules change all the time")
+
+    def _change(self, kind: int, element: Element, flags: int) -> Message:
+        payload = text(_LIST_TABLE, self.name) + text(_LIST_SET, element.set)
+        payload += nested(_LIST_ELEMENTS, nested(1, encode(element)))
+        verb = {_NEW_ELEMENT: "add to", _DELETE_ELEMENT: "delete from", _GET_ELEMENT: "look into"}[kind]
+        return Message(kind, payload, flags, INET, f"{verb} {self.name} {element.set}")
+
+
+def encode(element: Element) -> bytes:
+    """The attributes of one element (NFTA_SET_ELEM_*)."""
+    encoded = nested(_KEY, attribute(_VALUE, element.key))
+    if isinstance(element.data, Goto):
+        verdict = number(_VERDICT_CODE, _GOTO) + text(_VERDICT_CHAIN, element.data.chain)
+        encoded += nested(_DATA, nested(_VERDICT, verdict))
+    elif element.data is not None:
+        encoded += nested(_DATA, attribute(_VALUE, element.data))
+    if element.owner:
+        comment = element.owner.encode() + b"\0"
+        encoded += attribute(_USER_DATA, bytes((_COMMENT, len(comment))) + comment)
+    return encoded
+
+
+def decode(set_name: str, encoded: bytes) -> Element:
+    """The inverse of `encode`."""
+    fields = table_of(encoded)
+    key = table_of(fields[_KEY])[_VALUE]
+    return Element(set_name, key, _data(fields.get(_DATA)), _owner(fields.get(_USER_DATA, b"")))
+
+
+def _elements(set_name: str, reply: bytes) -> Iterator[Element]:
+    for _, encoded in attributes(table_of(reply).get(_LIST_ELEMENTS, b"")):
+        yield decode(set_name, encoded)
+
+
+def _data(encoded: Optional[bytes]) -> Union[bytes, Goto, None]:
+    if encoded is None:
+        return None
+    fields = table_of(encoded)
+    if _VERDICT in fields:
+        return Goto(_string(table_of(fields[_VERDICT]).get(_VERDICT_CHAIN, b"")))
+    return fields[_VALUE]
+
+
+def _owner(user_data: bytes) -> str:
+    """The comment among the (type, length, value) entries of an element's user data."""
+    position = 0
+    while position + 2 <= len(user_data):
+        kind, length = user_data[position], user_data[position + 1]
+        if kind == _COMMENT:
+            return _string(user_data[position + 2 : position + 2 + length])
+        position += 2 + length
+    return ""
+
+
+def _string(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
