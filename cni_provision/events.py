@@ -184,7 +184,7 @@ class MeshResult(Event):
 
 @dataclass(frozen=True)
 class NodeStatus(Event):
-    """What a node has, by its own record: generation, by whom, when, drift."""
+    """What a node has, by its own record: generation (0: none), by whom, when, how many changes it is away."""
 
     name = "node_status"
     node: str
@@ -194,6 +194,7 @@ class NodeStatus(Event):
     inventory: str | None = None
     drift: int | None = None
     incomplete: bool | None = None
+    notes: Sequence[str] | None = None
     facts: Mapping[str, Any] | None = None
 
 
@@ -254,5 +255,6 @@ class Summary(Event):
     updated: int = 0
     removed: int = 0
     next_command: str | None = None
+    next_reason: str | None = None
     seconds: float | None = None
     notes: Sequence[str] = field(default=())

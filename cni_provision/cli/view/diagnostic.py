@@ -1,17 +1,17 @@
 """A diagnostic as people read it, drawn from the event that `--json` prints, so that both say the same.
 
-    error: unknown key `isGatway` for plugin `bridge`
-     --> hosts.yaml:6:9
-      |
-    6 |         isGatway: true
-      |         ^^^^^^^^
-    hint: did you mean `isGateway`?
+error: unknown key `isGatway` for plugin `bridge`
+ --> hosts.yaml:6:9
+  |
+6 |         isGatway: true
+  |         ^^^^^^^^
+hint: did you mean `isGateway`?
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+import linecache
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cni_provision.cli.view.paint import Paint
@@ -62,17 +62,6 @@ def related(place: Mapping[str, Any], read_line: ReadLine, paint: Paint) -> list
     return [f"{paint('note:', 'bold')} {place['message']}", *drawn]
 
 
-@lru_cache(maxsize=32)
-def lines_of(file: str) -> Sequence[str]:
-    """The lines of a file that a diagnostic points into; none when it cannot be read (any more)."""
-    try:
-        with open(file, encoding="utf-8", errors="replace") as stream:
-            return stream.read().splitlines()
-    except OSError:
-        return ()
-
-
 def line_of(file: str, number: int) -> str | None:
-    """The source line with that number, counted from 1."""
-    lines = lines_of(file)
-    return lines[number - 1] if 0 < number <= len(lines) else None
+    """The source line with that number, counted from 1; None when the file cannot be read (any more)."""
+    return linecache.getline(file, number).rstrip("\r\n") or None

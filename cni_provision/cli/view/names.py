@@ -19,7 +19,7 @@ class Numbered(NamedTuple):
 
 
 def fold(names: Iterable[str]) -> str:
-    """The names with their consecutive numbers as ranges; the first or the last number of each, whichever is shorter."""
+    """The names with consecutive numbers as ranges: of the first or the last number of each, whichever is shorter."""
     known = list(dict.fromkeys(names))
     return min((folded(known, pattern) for pattern in (FIRST_NUMBER, LAST_NUMBER)), key=len)
 

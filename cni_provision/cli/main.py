@@ -1,0 +1,93 @@
+"""The program: finds the command, and lets nothing but text and an exit code out.
+
+The folder is the list of commands: `cni_provision/cli/<name>.py` holds `command`. Only the module of the
+command that runs is imported (all of them for `--help`), and modules import what is heavy when they need it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+
+import click
+
+from cni_provision import __version__
+from cni_provision.cli.exit_codes import Exit, of_error
+
+PROGRAM = "cni-provision"
+COMPLETION = "_CNI_PROVISION_COMPLETE"
+NOT_COMMANDS = {"__init__", "exit_codes", "main", "options"}
+SECTIONS = {
+    "Describe": ("init", "validate", "render", "schema"),
+    "Change": ("plan", "diff", "apply", "rollback", "remove"),
+    "Look": ("status", "verify", "plugin"),
+    "Try": ("exec", "lab"),
+}
+
+
+class Commands(click.Group):
+    """The commands by file name, listed by what they are for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        found = {entry.name[:-3] for entry in files("cni_provision.cli").iterdir() if entry.name.endswith(".py")}
+        return sorted(found - NOT_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"cni_provision.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the lazy commands among those that may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        known = {name: command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))}
+        placed = {name for names in SECTIONS.values() for name in names}
+        sections = {**SECTIONS, "More": tuple(name for name in known if name not in placed)}
+        for title, names in sections.items():
+            rows = [(name, known[name].get_short_help_str(70)) for name in names if name in known]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
+def program() -> None:
+    """Provision container networking (CNI plugins and conflists) on fleets of Linux hosts.
+
+    \b
+    Examples:
+      cni-provision init                    an example inventory to begin with
+      cni-provision plan -l web             what would change on the group `web`
+      cni-provision apply                   make it so, after asking
+    """
+
+
+def main() -> None:
+    """The entry point of the `cni-provision` executable."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code, whatever happens."""
+    try:
+        code = program.main(list(arguments), PROGRAM, complete_var=COMPLETION, standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        from cni_provision.cli.run.invocation import stray
+
+        stray(error, debug="--debug" in arguments)
+        return of_error(error)
+    return code if isinstance(code, int) else int(Exit.YES)

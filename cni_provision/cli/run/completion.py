@@ -1,0 +1,34 @@
+"""Values that the shell completes: node and group names of the inventory on the command line."""
+
+from __future__ import annotations
+
+import click
+
+SEPARATORS = ",:!&"
+
+
+def complete_limit(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Node and group names that continue the last word of a `--limit` pattern; none when nothing can be read."""
+    start = max(incomplete.rfind(separator) for separator in SEPARATORS) + 1
+    typed, word = incomplete[:start], incomplete[start:]
+    return [typed + name for name in names(context) if name.startswith(word)]
+
+
+def complete_node(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Node names."""
+    return [name for name in names(context, groups=False) if name.startswith(incomplete)]
+
+
+def names(context: click.Context, *, groups: bool = True) -> list[str]:
+    """All names of the inventory; a broken inventory must not disturb the prompt."""
+    from cni_provision.cli.options import Selection
+    from cni_provision.errors import CniProvisionError
+    from cni_provision.inventory.load import Sources, load
+
+    selection = Selection(tuple(context.params.get("inventory") or ()))
+    try:
+        nodes = load(Sources(selection.paths, ()), None).nodes
+    except (CniProvisionError, OSError, click.UsageError):
+        return []
+    found = {node.name for node in nodes}
+    return sorted(found | {group for node in nodes for group in node.groups} if groups else found)

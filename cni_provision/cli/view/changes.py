@@ -1,0 +1,110 @@
+"""Changes and findings of many nodes as text: nodes with the same ones are shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cni_provision.cli.view.names import fold
+from cni_provision.cli.view.paint import Paint
+from cni_provision.cli.view.table import count
+from cni_provision.events import Finding, PlannedChange
+
+DIGEST = "sha256:"
+SHOWN_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class NodeChanges:
+    """What one node's plan says, without the node's name, so that equal ones compare equal."""
+
+    changes: tuple[PlannedChange, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def by_node(events: Iterable[PlannedChange | Finding]) -> dict[str, NodeChanges]:
+    """The plan of each node, in the order of the nodes' first events."""
+    plans: dict[str, NodeChanges] = {}
+    for event in events:
+        known = plans.get(event.node, NodeChanges())
+        nameless = replace(event, node="")
+        if isinstance(nameless, PlannedChange):
+            plans[event.node] = replace(known, changes=(*known.changes, nameless))
+        else:
+            plans[event.node] = replace(known, findings=(*known.findings, nameless))
+    return plans
+
+
+def grouped(plans: Mapping[str, NodeChanges]) -> dict[NodeChanges, list[str]]:
+    """Nodes by plan, the order kept."""
+    groups: dict[NodeChanges, list[str]] = {}
+    for node, plan in plans.items():
+        groups.setdefault(plan, []).append(node)
+    return groups
+
+
+def text(events: Iterable[PlannedChange | Finding], paint: Paint, *, context: bool) -> list[str]:
+    """All groups as lines; `context` shows also the unchanged lines of diffs, and new files whole."""
+    lines: list[str] = []
+    for plan, nodes in grouped(by_node(events)).items():
+        same = f"  ({count(len(nodes), 'node')}, same plan)" if len(nodes) > 1 else ""
+        lines.append(paint(fold(nodes), "bold") + paint(same, "dim"))
+        lines += change_lines(plan.changes, paint, context=context)
+        for finding in plan.findings:
+            lines += finding_lines(finding, paint)
+    return lines
+
+
+def change_lines(changes: Sequence[PlannedChange], paint: Paint, *, context: bool) -> list[str]:
+    width = max((len(title(change)) for change in changes), default=0)
+    lines = []
+    for change in changes:
+        line = f"  {change.sign} {title(change).ljust(width)}  {values(change)}"
+        lines.append(paint.signed(line.rstrip()))
+        lines += [paint.signed(f"      {part}") for part in diff_lines(change, context=context)]
+    return lines
+
+
+def title(change: PlannedChange) -> str:
+    """A path for files, `sysctl net.ipv4.ip_forward` for what is not a file."""
+    return change.path if change.path.startswith("/") else f"{change.kind} {change.path}"
+
+
+def values(change: PlannedChange) -> str:
+    """What it was and will be, as short as it can be said; a diff below says it better."""
+    before, after = short(change.before), short(change.after)
+    if change.sign == "~" and not change.diff and before != after:
+        pair = f"{before} -> {after}"
+    else:
+        pair = after if change.sign == "+" else ""
+    return "  ".join(part for part in (change.note, pair) if part)
+
+
+def short(value: str | None) -> str:
+    if value and value.startswith(DIGEST):
+        return value[: len(DIGEST) + SHOWN_DIGITS] + "…"
+    return value or ""
+
+
+def diff_lines(change: PlannedChange, *, context: bool) -> Iterator[str]:
+    """The lines of a diff that differ; hunk headers tell nothing to people who see the file's name above."""
+    if not change.diff or (change.sign != "~" and not context):
+        return
+    for line in body(change.diff):
+        if line[:1] in "+-":
+            yield f"{line[0]}  {line[1:]}"
+        elif context and line[:1] == " ":
+            yield f"   {line[1:]}"
+
+
+def body(diff: str) -> list[str]:
+    """A unified diff without its two header lines."""
+    lines = diff.splitlines()
+    return lines[2:] if lines[:1] and lines[0].startswith("--- ") else lines
+
+
+def finding_lines(finding: Finding, paint: Paint) -> list[str]:
+    lines = [paint.signed(f"  ! {finding.message}")]
+    if finding.hint:
+        lines.append(f"    {paint('hint:', 'cyan')} {finding.hint}")
+    return lines

@@ -1,0 +1,70 @@
+"""What the nodes' ends amount to: the table of those that failed, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cni_provision.cli.view.names import fold
+from cni_provision.cli.view.table import table
+from cni_provision.events import ApplyDone, NodeFailed
+
+WORST_FIRST = ("failed", "timed out", "conflict", "denied", "busy", "unreachable", "not started")
+
+
+@dataclass
+class Tally:
+    """Nodes that are finished, well or not."""
+
+    done: list[ApplyDone] = field(default_factory=list)
+    failed: list[NodeFailed] = field(default_factory=list)
+
+    @property
+    def finished(self) -> int:
+        return len(self.done) + len(self.failed)
+
+
+def rank(failure: NodeFailed) -> int:
+    return WORST_FIRST.index(failure.reason) if failure.reason in WORST_FIRST else 0
+
+
+def failures(tally: Tally) -> list[str]:
+    """The table of what did not go well: failed nodes with equal reasons together, then nodes that rolled back."""
+    groups: dict[tuple[str, str, str | None], list[NodeFailed]] = {}
+    for failure in sorted(tally.failed, key=rank):
+        groups.setdefault((failure.reason, failure.message, failure.hint), []).append(failure)
+    rows: list[Sequence[object]] = []
+    for (reason, message, hint), members in groups.items():
+        why = f"{message} (hint: {hint})" if hint else message
+        rows.append((fold(one.node for one in members), "", reason, longest(members), why))
+    rows += [
+        (
+            done.node,
+            done.changes,
+            "rolled back" if done.rolled_back else "incomplete",
+            f"{done.seconds:.1f}",
+            done_why(done),
+        )
+        for done in tally.done
+        if done.rolled_back or done.incomplete
+    ]
+    return table(("node", "changed", "result", "seconds", "why"), rows) if rows else []
+
+
+def done_why(done: ApplyDone) -> str:
+    return "a check failed" if done.rolled_back else "somebody else changed a file meanwhile"
+
+
+def longest(members: Sequence[NodeFailed]) -> str:
+    seconds = [one.seconds for one in members if one.seconds is not None]
+    return f"{max(seconds):.1f}" if seconds else ""
+
+
+def finished_line(event: ApplyDone | NodeFailed) -> str:
+    """One line for a log when a node is finished."""
+    if isinstance(event, NodeFailed):
+        return f"{event.node}: {event.reason}: {event.message}"
+    if event.rolled_back:
+        return f"{event.node}: rolled back after a failed check, in {event.seconds:.1f}s"
+    what = f"{event.changes} changed" if event.changes else "already right"
+    return f"{event.node}: {what}, generation {event.generation}, in {event.seconds:.1f}s"
