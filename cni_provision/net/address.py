@@ -1,0 +1,108 @@
+"""Addresses of interfaces over rtnetlink (`include/uapi/linux/if_addr.h`)."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import struct
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from socket import AF_INET, AF_INET6
+from typing import Union
+
+from cni_provision.net import rtnl
+from cni_provision.net.link import Link
+from cni_provision.net.rtnl import NetlinkError, Socket
+
+IPInterface = Union[IPv4Interface, IPv6Interface]
+
+MESSAGE = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, interface index
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
+DAD_POLL = 0.02  # seconds
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address of one link; `index` is the link's."""
+
+    interface: IPInterface
+    index: int
+    flags: int = 0
+    scope: int = 0
+
+    @property
+    def tentative(self) -> bool:
+        return bool(self.flags & IFA_F_TENTATIVE)
+
+    @property
+    def duplicate(self) -> bool:
+        """Duplicate address detection found it on another host."""
+        return bool(self.flags & IFA_F_DADFAILED)
+
+
+def encode(interface: IPInterface, index: int) -> bytes:
+    """`struct ifaddrmsg` and its attributes; IPv4 gets its broadcast address as `ip addr add … brd +` gives it."""
+    family = AF_INET if interface.version == 4 else AF_INET6
+    body = MESSAGE.pack(family, interface.network.prefixlen, 0, 0, index)
+    body += rtnl.attribute(IFA_LOCAL, interface.ip.packed) + rtnl.attribute(IFA_ADDRESS, interface.ip.packed)
+    if interface.version == 4 and interface.network.prefixlen < 31:
+        body += rtnl.attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
+    return body
+
+
+def decode(body: bytes) -> Address:
+    """An address from an RTM_NEWADDR message; the local end where the link is point-to-point."""
+    _, prefix, flags, scope, index = MESSAGE.unpack_from(body)
+    found = rtnl.attributes(body[MESSAGE.size :])
+    packed = found.get(IFA_LOCAL) or found[IFA_ADDRESS]
+    flags = rtnl.number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
+    return Address(ipaddress.ip_interface((packed, prefix)), index, flags, scope)
+
+
+def add(socket: Socket, link: Link, interface: IPInterface) -> None:
+    """Give a link an address; NetlinkError EEXIST when it has it."""
+    flags = rtnl.CREATE | rtnl.EXCLUSIVE
+    body = encode(interface, link.index)
+    socket.request(rtnl.RTM_NEWADDR, body, f"add address {interface} to", link.name, flags=flags)
+
+
+def delete(socket: Socket, link: Link, interface: IPInterface) -> None:
+    """Take an address off a link; that it is gone already is success."""
+    body = encode(interface, link.index)
+    try:
+        socket.request(rtnl.RTM_DELADDR, body, f"delete address {interface} of", link.name)
+    except NetlinkError as error:
+        if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+            raise
+
+
+def dump(socket: Socket, link: Link) -> list[Address]:
+    """The addresses of one link, of both families."""
+    body = MESSAGE.pack(0, 0, 0, 0, link.index)
+    found = (decode(answer) for answer in socket.dump(rtnl.RTM_GETADDR, body, f"list addresses of `{link.name}`"))
+    return [address for address in found if address.index == link.index]
+
+
+def wait_until_usable(socket: Socket, link: Link, seconds: float) -> None:
+    """Until duplicate address detection has passed for each IPv6 address of a link.
+
+    OSError EADDRINUSE names an address that another host has, ETIMEDOUT those that are not decided in time.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        addresses = [one for one in dump(socket, link) if one.interface.version == 6]
+        duplicates = [one for one in addresses if one.duplicate]
+        if duplicates:
+            raise OSError(errno.EADDRINUSE, f"another host on the link of `{link.name}` has {texts(duplicates)}")
+        pending = [one for one in addresses if one.tentative]
+        if not pending:
+            return
+        if time.monotonic() >= end:
+            raise OSError(errno.ETIMEDOUT, f"no answer about duplicates of {texts(pending)} on `{link.name}`")
+        time.sleep(DAD_POLL)
+
+
+def texts(addresses: list[Address]) -> str:
+    return ", ".join(str(one.interface) for one in addresses)

@@ -1,0 +1,72 @@
+"""Network namespaces: open one, and open other things inside it (setns(2), namespaces(7), ioctl_nsfs(2))."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CLONE_NEWNET = 0x40000000
+NS_GET_NSTYPE = 0xB703  # _IO(0xb7, 3): only nsfs answers it
+OWN = "/proc/thread-self/ns/net"
+
+
+def open_path(path: str) -> int:
+    """A descriptor of the network namespace at `path`; OSError when the path is missing or something else."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not is_netns(fd):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a network namespace", path)
+    return fd
+
+
+def is_netns(fd: int) -> bool:
+    try:
+        return fcntl.ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET
+    except OSError:
+        return False
+
+
+@contextmanager
+def inside(fd: int | None) -> Iterator[None]:
+    """The calling thread is in that namespace; None is where it already is.
+
+    Only for open(), socket() and ioctl() of one descriptor: what they return stays bound to the namespace.
+    A thread that cannot come back would do later work in a container, so it takes the process with it.
+    """
+    if fd is None:
+        yield
+        return
+    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(fd)
+        try:
+            yield
+        finally:
+            return_to(own)
+    finally:
+        os.close(own)
+
+
+def return_to(own: int) -> None:
+    try:
+        setns(own)
+    except OSError as error:
+        os.write(2, f"cannot leave a network namespace: {error}\n".encode())
+        os._exit(70)
+
+
+def setns(fd: int) -> None:
+    """Move the calling thread into a network namespace; `os.setns` exists from Python 3.12 on."""
+    native = getattr(os, "setns", None)
+    if native is not None:
+        native(fd, CLONE_NEWNET)
+        return
+    import ctypes  # here, because it costs milliseconds that Python 3.12 need not pay
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"setns: {os.strerror(code)}")

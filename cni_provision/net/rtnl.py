@@ -1,0 +1,204 @@
+"""Rtnetlink: attributes, messages, and the socket that carries them.
+
+Numbers and layouts: netlink(7), rtnetlink(7), `include/uapi/linux/netlink.h` and `rtnetlink.h`. What links,
+addresses and routes put into a message stands in the module of that noun.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from types import TracebackType
+from typing import NamedTuple, Union
+
+from cni_provision.net import netns
+
+IPAddress = Union[IPv4Address, IPv6Address]
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x4, 0x10
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200  # in acks
+NLM_F_DUMP = 0x300  # in get requests
+REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800  # in new requests
+NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
+NLMSGERR_ATTR_MSG = 1
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+DUMP_ATTEMPTS = 5  # a dump that changes of other parties interrupt each time is used as it is, as in the reference
+RECEIVE = 1 << 16  # the kernel sends at most 32 KiB at once
+
+
+class NetlinkError(OSError):
+    """The kernel refused: what was tried, on which interface, and the kernel's own explanation if it gave one."""
+
+    def __init__(self, code: int, operation: str, interface: str = "", kernel_message: str = "") -> None:
+        super().__init__(code, os.strerror(code))
+        self.operation = operation
+        self.interface = interface
+        self.kernel_message = kernel_message
+
+    def __str__(self) -> str:
+        subject = f"{self.operation} `{self.interface}`" if self.interface else self.operation
+        why = f" ({self.kernel_message})" if self.kernel_message else ""
+        return f"cannot {subject}: {self.strerror}{why}"
+
+
+class Message(NamedTuple):
+    kind: int
+    flags: int
+    sequence: int
+    body: bytes
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    length = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+
+
+def u8(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=B", value))
+
+
+def u16(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=H", value))
+
+
+def u32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=I", value))
+
+
+def text(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b"\0")
+
+
+def nested(kind: int, *members: bytes) -> bytes:
+    return attribute(kind | NLA_F_NESTED, b"".join(members))
+
+
+def number(value: bytes) -> int:
+    """An unsigned integer of any width, in the byte order of this machine."""
+    return int.from_bytes(value, sys.byteorder)
+
+
+def string(value: bytes) -> str:
+    return value.split(b"\0", 1)[0].decode(errors="replace")
+
+
+def attribute_pairs(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, value) of each attribute, without the flags in the type; a truncated rest is ignored."""
+    at = 0
+    while at + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, at)
+        if length < ATTRIBUTE.size:
+            return
+        yield kind & NLA_TYPE_MASK, data[at + ATTRIBUTE.size : at + length]
+        at += length + -length % 4
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Value by type; the last one of a repeated type."""
+    return dict(attribute_pairs(data))
+
+
+def messages(data: bytes) -> Iterator[Message]:
+    """The messages of one datagram."""
+    at = 0
+    while at + HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
+        if length < HEADER.size:
+            return
+        yield Message(kind, flags, sequence, data[at + HEADER.size : at + length])
+        at += length + -length % 4
+
+
+def acknowledgement(message: Message) -> tuple[int, str]:
+    """(errno or 0, the kernel's explanation) of an NLMSG_ERROR or NLMSG_DONE message."""
+    code = -struct.unpack_from("=i", message.body)[0] if len(message.body) >= 4 else 0
+    if not message.flags & NLM_F_ACK_TLVS:
+        return code, ""
+    start = 4
+    if message.kind == NLMSG_ERROR:
+        start += HEADER.size if message.flags & NLM_F_CAPPED else HEADER.unpack_from(message.body, 4)[0]
+    return code, string(attributes(message.body[start:]).get(NLMSGERR_ATTR_MSG, b""))
+
+
+class Socket:
+    """A rtnetlink socket bound in a network namespace: this one, or that of `netns_fd`. Not for two threads."""
+
+    def __init__(self, netns_fd: int | None = None) -> None:
+        with netns.inside(netns_fd):
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+        self._sequence = 0
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def request(self, kind: int, body: bytes, operation: str, interface: str = "", *, flags: int = 0) -> list[bytes]:
+        """Send one message, wait for its acknowledgement, return what came before it; NetlinkError on refusal."""
+        answers, _ = self._converse(kind, body, flags | NLM_F_ACK, operation, interface)
+        return answers
+
+    def dump(self, kind: int, body: bytes, operation: str) -> list[bytes]:
+        """The bodies of a whole table, asked for again while changes by others interrupt it."""
+        answers: Sequence[bytes] = ()
+        for _ in range(DUMP_ATTEMPTS):
+            try:
+                answers, interrupted = self._converse(kind, body, NLM_F_DUMP, operation, "")
+            except NetlinkError as error:
+                if error.errno != errno.EINTR:
+                    raise
+                continue
+            if not interrupted:
+                break
+        return list(answers)
+
+    def _converse(
+        self, kind: int, body: bytes, flags: int, operation: str, interface: str
+    ) -> tuple[list[bytes], bool]:
+        """(bodies, whether the dump was interrupted)."""
+        self._sequence += 1
+        header = HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
+        answers: list[bytes] = []
+        interrupted = False
+        for message in self._received():
+            interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+            if message.kind not in (NLMSG_ERROR, NLMSG_DONE):
+                answers.append(message.body)
+                continue
+            code, explanation = acknowledgement(message)
+            if code:
+                raise NetlinkError(code, operation, interface, explanation)
+            return answers, interrupted
+        raise AssertionError("a netlink conversation ends with an acknowledgement")
+
+    def _received(self) -> Iterator[Message]:
+        """The answers to the present request; late ones of an abandoned request are dropped."""
+        while True:
+            for message in messages(self._socket.recv(RECEIVE)):
+                if message.sequence == self._sequence:
+                    yield message
