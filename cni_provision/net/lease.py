@@ -1,0 +1,258 @@
+"""Leases of addresses, on disk as the reference `host-local` keeps them, and the choice of the next one.
+
+    <dataDir>/<network>/<address>             "<container id>\\r\\n<ifname>" (by old versions: the container id alone)
+    <dataDir>/<network>/last_reserved_ip.<N>  where the search in range set N goes on
+    <dataDir>/<network>/lock                  flock(2), held over every look and change
+
+Choosing (`candidates`) is pure; `Store` does what touches the disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+)
+from typing import Optional, Union
+
+Address = Union[IPv4Address, IPv6Address]
+Interface = Union[IPv4Interface, IPv6Interface]
+Network = Union[IPv4Network, IPv6Network]
+
+_LAST = "last_reserved_ip."
+_LOCK = "lock"
+_LINE_BREAK = "\r\n"
+_ADDRESS = re.compile(r"\d+(\.\d+){3}|[0-9a-f]*:[0-9a-f:.]*")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Addresses from `start` to `end`, both included, in `subnet`; the gateway is never given out."""
+
+    subnet: Network
+    start: Address
+    end: Address
+    gateway: Address
+
+    def __contains__(self, address: Address) -> bool:
+        return address.version == self.start.version and int(self.start) <= int(address) <= int(self.end)
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.end}"
+
+    @property
+    def size(self) -> int:
+        """How many addresses can be given out."""
+        return int(self.end) - int(self.start) + 1 - (self.gateway in self)
+
+    def interface(self, address: Address) -> Interface:
+        return ip_interface(f"{address}/{self.subnet.prefixlen}")
+
+    def overlaps(self, other: Range) -> bool:
+        return other.start in self or other.end in self or self.start in other
+
+
+RangeSet = tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    container_id: str
+    ifname: str
+
+    @property
+    def content(self) -> str:
+        """What an address file of this attachment holds."""
+        return f"{self.container_id}{_LINE_BREAK}{self.ifname}"
+
+
+def last_usable(subnet: Network) -> Address:
+    """The last address that can be given out: of IPv4 the one before the broadcast address."""
+    return subnet.broadcast_address - 1 if subnet.version == 4 else subnet.broadcast_address
+
+
+def describe(ranges: RangeSet) -> str:
+    return ",".join(map(str, ranges))
+
+
+def range_of(ranges: RangeSet, address: Address) -> Optional[Range]:
+    return next((each for each in ranges if address in each), None)
+
+
+def candidates(ranges: RangeSet, last: Optional[Address]) -> Iterator[tuple[Address, Range]]:
+    """Every address of a range set once, lazily: the one after `last` first, `last` itself at the end."""
+    found = range_of(ranges, last) if last is not None else None
+    if found is None or last is None:
+        spans = [(each, int(each.start), int(each.end)) for each in ranges]
+    else:
+        index = ranges.index(found)
+        others = ranges[index + 1 :] + ranges[:index]
+        spans = [(found, int(last) + 1, int(found.end))]
+        spans += [(each, int(each.start), int(each.end)) for each in others]
+        spans.append((found, int(found.start), int(last)))
+    for each, first, final in spans:
+        kind = type(each.start)
+        for value in itertools.takewhile(final.__ge__, itertools.count(first)):
+            if value != int(each.gateway):
+                yield kind(value), each
+
+
+def refuse_second(ranges: RangeSet, held: Sequence[Address], attachment: Attachment) -> None:
+    """An attachment gets one address of each range set; `held` are those that it has already."""
+    for address in held:
+        if range_of(ranges, address):
+            owner = attachment.container_id
+            raise NotAvailable(f"{address} has been allocated to {owner}, duplicate allocation is not allowed")
+
+
+class NotAvailable(ValueError):
+    """No address can be given; the text says which range set or which request."""
+
+
+def allocate(
+    store: Store, index: int, ranges: RangeSet, attachment: Attachment, requested: Optional[Address] = None
+) -> tuple[Interface, Address]:
+    """Reserve one address of range set number `index`: (address with prefix length, gateway)."""
+    chosen = _next_free(store, index, ranges) if requested is None else _requested(store, ranges, requested)
+    address, span = chosen
+    store.reserve(address, attachment, index)
+    return span.interface(address), span.gateway
+
+
+def _next_free(store: Store, index: int, ranges: RangeSet) -> tuple[Address, Range]:
+    taken = store.names()
+    free = (each for each in candidates(ranges, store.last(index)) if str(each[0]) not in taken)
+    chosen = next(free, None)
+    if chosen is None:
+        raise NotAvailable(f"no IP addresses available in range set: {describe(ranges)}")
+    return chosen
+
+
+def _requested(store: Store, ranges: RangeSet, address: Address) -> tuple[Address, Range]:
+    span = range_of(ranges, address)
+    if span is None:
+        raise NotAvailable(f"{address} not in range set {describe(ranges)}")
+    if address == span.gateway:
+        raise NotAvailable(f"requested ip {address} is subnet's gateway")
+    if str(address) in store.names():
+        raise NotAvailable(f"requested IP address {address} is not available in range set {describe(ranges)}")
+    return address, span
+
+
+class Store:
+    """The leases of one network, under the lock: get one from `opened`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def reserve(self, address: Address, attachment: Attachment, index: int) -> None:
+        """Write the lease. `FileExistsError` if the address is taken.
+
+        Not fsynced: after a power failure the container is gone as well, and a file that lost its content
+        counts as free.
+        """
+        name = str(address)
+        try:
+            self._write(name, attachment.content, os.O_EXCL)
+            self._write(f"{_LAST}{index}", name, os.O_TRUNC)
+        except FileExistsError:
+            raise
+        except OSError:
+            self._unlink(name)
+            raise
+
+    def last(self, index: int) -> Optional[Address]:
+        """The address that was given out last from range set number `index`."""
+        try:
+            return ip_address(self._read(f"{_LAST}{index}"))
+        except (OSError, ValueError):
+            return None
+
+    def names(self) -> frozenset[str]:
+        """The taken addresses as text, in one look at the directory."""
+        return frozenset(self._names())
+
+    def owned(self, attachment: Attachment) -> tuple[Address, ...]:
+        """The addresses of one attachment; files without content, left by a crash, are removed on the way."""
+        exact, by_container = [], []
+        for name, content in self._leases():
+            if content == attachment.content:
+                exact.append(name)
+            elif content == attachment.container_id:
+                by_container.append(name)
+        return tuple(map(ip_address, exact or by_container))
+
+    def holds(self, attachment: Attachment, address: Address) -> bool:
+        with suppress(OSError):
+            return self._read(str(address)) in (attachment.content, attachment.container_id)
+        return False
+
+    def release(self, attachment: Attachment, addresses: Sequence[Address]) -> None:
+        """Give back those of `addresses` that `attachment` has; anybody else's stay."""
+        for address in addresses:
+            if self.holds(attachment, address):
+                self._unlink(str(address))
+
+    def retain(self, valid: Collection[Attachment]) -> tuple[Address, ...]:
+        """Give back whatever belongs to no attachment of `valid`, and say what that was."""
+        contents = {each.content for each in valid} | {each.container_id for each in valid}
+        stale = [name for name, content in self._leases() if content not in contents]
+        for name in stale:
+            self._unlink(name)
+        return tuple(map(ip_address, stale))
+
+    def _leases(self) -> Iterator[tuple[str, str]]:
+        """(address, content) of each lease."""
+        for name in self._names():
+            content = self._read(name)
+            if content:
+                yield name, content
+            else:
+                self._unlink(name)
+
+    def _names(self) -> list[str]:
+        return [name for name in os.listdir(self.directory) if _ADDRESS.fullmatch(name)]
+
+    def _read(self, name: str) -> str:
+        descriptor = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, 4096).decode(errors="replace").strip(" \t\r\n\0")
+        finally:
+            os.close(descriptor)
+
+    def _write(self, name: str, content: str, flag: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag
+        descriptor = os.open(os.path.join(self.directory, name), flags, 0o600)
+        try:
+            os.write(descriptor, content.encode())
+        finally:
+            os.close(descriptor)
+
+    def _unlink(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.directory, name))
+
+
+@contextmanager
+def opened(directory: str) -> Iterator[Store]:
+    """The store in `directory`, made if it is not there, and locked as the reference plugin locks it."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    descriptor = os.open(os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield Store(directory)
+    finally:
+        os.close(descriptor)
