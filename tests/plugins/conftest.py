@@ -1,0 +1,193 @@
+"""A host and containers as namespaces of their own, and CNI plugins executed between them as a runtime would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = Path("/usr/lib/cni")  # where Debian puts the reference plugins
+SHIM = """#!{python} -IS
+import importlib, sys
+sys.path[:0] = [{root!r}, {root!r} + "/plugins"]
+from cni_provision.cni import skel
+sys.exit(skel.main(importlib.import_module({module!r}).PLUGIN))
+"""
+# the host has a /run of its own too: the lock files of plugins are there
+HOLD_HOST = "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec cat"
+HOLD_CONTAINER = "echo ready && exec cat"
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A network and mount namespace, held by a process that ends when its standard input does."""
+
+    pid: int
+
+    @property
+    def path(self) -> str:
+        return f"/proc/{self.pid}/ns/net"
+
+    def enter(self, *argv: str) -> list[str]:
+        return ["nsenter", "-t", str(self.pid), "-n", "-m", "--", *argv]
+
+    def run(self, *argv: str, check: bool = True, input: str | None = None) -> str:
+        done = subprocess.run(self.enter(*argv), capture_output=True, text=True, input=input, timeout=30)
+        if check:
+            assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def succeeds(self, *argv: str) -> bool:
+        return subprocess.run(self.enter(*argv), capture_output=True, timeout=30).returncode == 0
+
+    def pings(self, address: str) -> bool:
+        return self.succeeds("ping", "-n", "-c1", "-W2", address)
+
+    def ip(self, *words: str) -> list[dict]:
+        """`ip -j …` as objects."""
+        return json.loads(self.run("ip", "-d", "-j", *words) or "[]")
+
+    def link(self, name: str) -> dict | None:
+        """One interface with its addresses, as `ip` shows it; None when it is not there."""
+        return next((one for one in self.ip("addr", "show") if one.get("ifname") == name), None)
+
+    def links(self) -> set[str]:
+        return {one["ifname"] for one in self.ip("link", "show")}
+
+    def addresses(self, name: str) -> set[str]:
+        """Global addresses of an interface, with their prefix lengths."""
+        found = self.link(name)
+        assert found, f"no interface {name}"
+        return {f"{one['local']}/{one['prefixlen']}" for one in found["addr_info"] if one["scope"] == "global"}
+
+    def routes(self, *words: str) -> list[dict]:
+        return self.ip("route", "show", *words) + self.ip("-6", "route", "show", *words)
+
+    def nft(self, *words: str) -> str:
+        return self.run("nft", *(words or ("list", "ruleset")))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a plugin answered. `result`: the JSON object on stdout, or None when it was empty."""
+
+    code: int
+    result: dict | None
+    stderr: str
+
+
+@dataclass
+class Host:
+    """Runs plugins in a host namespace; what it attached can be seen in `attached`."""
+
+    namespace: Namespace
+    path: str
+    state: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def call(
+        self,
+        command: str,
+        config: dict,
+        *,
+        plugin: str | None = None,
+        netns: str = "",
+        container_id: str = "container-1",
+        ifname: str = "eth0",
+        args: str = "",
+        path: str | None = None,
+        before: tuple[str, ...] = (),
+    ) -> Outcome:
+        """Execute `plugin` (default: the configuration's type); `before` goes in front, such as strace."""
+        path = path or self.path
+        executable = shutil.which(plugin or config["type"], path=path)
+        assert executable, f"no plugin {plugin or config['type']} in {path}"
+        environment = {
+            "PATH": os.defpath + ":/usr/sbin:/sbin", "CNI_COMMAND": command, "CNI_PATH": path, "CNI_NETNS": netns,
+            "CNI_CONTAINERID": container_id, "CNI_IFNAME": ifname, "CNI_ARGS": args, **self.environment,
+        }  # fmt: skip
+        argv = self.namespace.enter(*before, executable)
+        done = subprocess.run(
+            argv, input=json.dumps(config), capture_output=True, text=True, env=environment, timeout=60
+        )
+        return Outcome(done.returncode, json.loads(done.stdout) if done.stdout.strip() else None, done.stderr)
+
+    def add(self, config: dict, container: Namespace, **how) -> dict:
+        """ADD that must succeed; the result."""
+        outcome = self.call("ADD", config, netns=container.path, **how)
+        assert outcome.code == 0, outcome
+        assert outcome.result is not None
+        return outcome.result
+
+    def delete(self, config: dict, container: Namespace | None, **how) -> None:
+        """DEL that must succeed and say nothing."""
+        outcome = self.call("DEL", config, netns=container.path if container else "", **how)
+        assert (outcome.code, outcome.result) == (0, None), outcome
+
+    def check(self, config: dict, container: Namespace, result: dict, **how) -> Outcome:
+        return self.call("CHECK", {**config, "prevResult": result}, netns=container.path, **how)
+
+    def leases(self, network: str) -> dict[str, str]:
+        """Address → owner, as host-local keeps them when `dataDir` is `state`."""
+        folder = self.state / network
+        files = [file for file in folder.glob("*")] if folder.is_dir() else []
+        return {file.name: file.read_text() for file in files if file.name[0].isdigit() and file.name != "lock"}
+
+
+@pytest.fixture
+def make_namespace() -> Iterator[Callable[..., Namespace]]:
+    """A function that makes namespaces; they and what is in them go when the test ends."""
+    with ExitStack() as stack:
+
+        def make(hold: str = HOLD_CONTAINER) -> Namespace:
+            holder = stack.enter_context(
+                subprocess.Popen(
+                    ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", hold],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                )
+            )  # fmt: skip
+            stack.callback(holder.kill)
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n"
+            return Namespace(holder.pid)
+
+        yield make
+
+
+@pytest.fixture
+def container(make_namespace: Callable[..., Namespace]) -> Namespace:
+    return make_namespace()
+
+
+@pytest.fixture(scope="session")
+def plugin_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of executables, one for each file in `plugins/`, that run it from the sources."""
+    folder = tmp_path_factory.mktemp("bin")
+    python = os.environ.get("CNI_PROVISION_TEST_PYTHON", sys.executable)
+    for source in sorted((ROOT / "plugins").glob("*.py")):
+        shim = folder / source.stem.replace("_", "-")
+        shim.write_text(SHIM.format(python=python, root=str(ROOT), module=source.stem))
+        shim.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def host(make_namespace: Callable[..., Namespace], plugin_bin: Path, tmp_path: Path) -> Host:
+    """A host with our plugins, then those of the reference, in CNI_PATH."""
+    return Host(make_namespace(HOLD_HOST), f"{plugin_bin}:{REFERENCE}", tmp_path / "networks")
+
+
+@pytest.fixture
+def network() -> str:
+    """A network name that no other test uses."""
+    return f"net-{uuid.uuid4().hex[:8]}"
