@@ -50,6 +50,28 @@ def inside(fd: int | None) -> Iterator[None]:
         os.close(own)
 
 
+def create() -> int:
+    """A descriptor of a new network namespace; it goes when the last descriptor, process and mount of it go.
+
+    A thread of its own enters it, so that the caller's stays where it is.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(unshared).result()
+
+
+def unshared() -> int:
+    """Put the calling thread into a new namespace for good, and return its descriptor."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"unshare: {os.strerror(code)}")
+    return os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def return_to(own: int) -> None:
     try:
         setns(own)
