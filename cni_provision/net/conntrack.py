@@ -12,10 +12,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Optional, Union
+from typing import Union
 
-from cni_provision.net import nfnetlink
-from cni_provision.net.nfnetlink import Message, NfnetlinkError, attribute, nested, table_of
+from cni_provision.net import nfnetlink, rtnl
+from cni_provision.net.nfnetlink import Message, NfnetlinkError
+from cni_provision.net.rtnl import attribute, attributes, nested
 
 Address = Union[IPv4Address, IPv6Address]
 
@@ -28,7 +29,6 @@ _FILTER_ORIGINAL, _FILTER_NUMBER, _FILTER_DESTINATION_PORT = 1, 1 << 3, 1 << 5
 _FAMILY = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 _SOURCE = {4: 1, 6: 3}
 _DESTINATION = {4: 2, 6: 4}
-_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def flows(connection: nfnetlink.Socket, version: int, protocol: int, port: int) 
     wanted = nested(_PROTOCOL, attribute(_NUMBER, bytes((protocol,))), attribute(_DESTINATION_PORT, _port(port)))
     flags = attribute(_FILTER_ORIGINAL, struct.pack("=I", _FILTER_NUMBER | _FILTER_DESTINATION_PORT))
     payload = nested(_TUPLE_ORIGINAL, wanted) + nested(_FILTER, flags)
-    message = Message(_GET, payload, nfnetlink.DUMP, _FAMILY[version], f"list the connections to port {port}")
-    found = (decode(reply, version) for reply in _dump(connection, message))
+    message = Message(_GET, payload, 0, _FAMILY[version], f"list the connections to port {port}")
+    found = (decode(reply, version) for reply in connection.dump(message))
     return [flow for flow in found if flow and (flow.protocol, flow.destination_port) == (protocol, port)]
 
 
@@ -70,15 +70,15 @@ def forget(version: int, port: int, stale: Callable[[Flow], bool]) -> int:
         return sum(_delete(connection, flow, _FAMILY[version]) for flow in found)
 
 
-def decode(reply: bytes, version: int) -> Optional[Flow]:
+def decode(reply: bytes, version: int) -> Flow | None:
     """One dumped entry; None for a protocol without ports."""
-    fields = table_of(reply)
-    original, answer = table_of(fields[_TUPLE_ORIGINAL]), table_of(fields[_TUPLE_REPLY])
-    client, server = table_of(original[_PROTOCOL]), table_of(answer[_PROTOCOL])
+    fields = attributes(reply)
+    original, answer = attributes(fields[_TUPLE_ORIGINAL]), attributes(fields[_TUPLE_REPLY])
+    client, server = attributes(original[_PROTOCOL]), attributes(answer[_PROTOCOL])
     if _DESTINATION_PORT not in client:
         return None
-    addresses, answering = table_of(original[_IP]), table_of(answer[_IP])
-    kept = (_TUPLE_ORIGINAL | nfnetlink.NESTED, _TUPLE_ORIGINAL), (_ID, _ID), (_ZONE, _ZONE)
+    addresses, answering = attributes(original[_IP]), attributes(answer[_IP])
+    kept = (_TUPLE_ORIGINAL | rtnl.NLA_F_NESTED, _TUPLE_ORIGINAL), (_ID, _ID), (_ZONE, _ZONE)
     return Flow(
         protocol=client[_NUMBER][0],
         source=ip_address(addresses[_SOURCE[version]]),
@@ -100,16 +100,6 @@ def _delete(connection: nfnetlink.Socket, flow: Flow, family: int) -> bool:
             raise
         return False
     return True
-
-
-def _dump(connection: nfnetlink.Socket, message: Message) -> list[bytes]:
-    for _ in range(_TRIES):
-        try:
-            return connection.get(message)
-        except NfnetlinkError as error:
-            if error.errno != errno.EINTR:
-                raise
-    return []
 
 
 def _port(port: int) -> bytes:

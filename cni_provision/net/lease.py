@@ -26,7 +26,7 @@ from ipaddress import (
     ip_address,
     ip_interface,
 )
-from typing import Optional, Union
+from typing import Union
 
 Address = Union[IPv4Address, IPv6Address]
 Interface = Union[IPv4Interface, IPv6Interface]
@@ -88,11 +88,11 @@ def describe(ranges: RangeSet) -> str:
     return ",".join(map(str, ranges))
 
 
-def range_of(ranges: RangeSet, address: Address) -> Optional[Range]:
+def range_of(ranges: RangeSet, address: Address) -> Range | None:
     return next((each for each in ranges if address in each), None)
 
 
-def candidates(ranges: RangeSet, last: Optional[Address]) -> Iterator[tuple[Address, Range]]:
+def candidates(ranges: RangeSet, last: Address | None) -> Iterator[tuple[Address, Range]]:
     """Every address of a range set once, lazily: the one after `last` first, `last` itself at the end."""
     found = range_of(ranges, last) if last is not None else None
     if found is None or last is None:
@@ -123,7 +123,7 @@ class NotAvailable(ValueError):
 
 
 def allocate(
-    store: Store, index: int, ranges: RangeSet, attachment: Attachment, requested: Optional[Address] = None
+    store: Store, index: int, ranges: RangeSet, attachment: Attachment, requested: Address | None = None
 ) -> tuple[Interface, Address]:
     """Reserve one address of range set number `index`: (address with prefix length, gateway)."""
     chosen = _next_free(store, index, ranges) if requested is None else _requested(store, ranges, requested)
@@ -174,7 +174,7 @@ class Store:
             self._unlink(name)
             raise
 
-    def last(self, index: int) -> Optional[Address]:
+    def last(self, index: int) -> Address | None:
         """The address that was given out last from range set number `index`."""
         try:
             return ip_address(self._read(f"{_LAST}{index}"))

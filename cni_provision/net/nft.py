@@ -16,10 +16,11 @@ import subprocess
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Union
 
-from cni_provision.net import nfnetlink
-from cni_provision.net.nfnetlink import Message, NfnetlinkError, attribute, attributes, nested, number, table_of, text
+from cni_provision.net import nfnetlink, rtnl
+from cni_provision.net.nfnetlink import Message, NfnetlinkError, number
+from cni_provision.net.rtnl import attribute, attributes, nested, text
 
 INET = 1
 LOCK = "/run/cni-provision/nft.lock"
@@ -70,7 +71,7 @@ def of_network(network: str) -> str:
     return hashlib.sha256(network.encode()).hexdigest()[:NETWORK_DIGITS]
 
 
-def program() -> Optional[str]:
+def program() -> str | None:
     return next((path for path in PROGRAMS if os.access(path, os.X_OK)), None)
 
 
@@ -120,10 +121,10 @@ class Table:
 
     def add(self, elements: Sequence[Element]) -> None:
         """All or none. `EEXIST`: somebody has such a key; `ENOENT`: no such table, set or chain."""
-        flags = nfnetlink.CREATE | nfnetlink.EXCLUSIVE
+        flags = rtnl.CREATE | rtnl.EXCLUSIVE
         self._socket.batch([self._change(_NEW_ELEMENT, each, flags) for each in elements])
 
-    def get(self, set_name: str, key: bytes) -> Optional[Element]:
+    def get(self, set_name: str, key: bytes) -> Element | None:
         """The element under `key`; None if there is none, and also if there is no such set or table."""
         message = self._change(_GET_ELEMENT, Element(set_name, key), 0)
         try:
@@ -179,24 +180,20 @@ class Table:
 
     def _generation(self) -> int:
         replies = self._socket.get(Message(_GET_GENERATION, b"", operation="read the generation of nftables"))
-        return int(struct.unpack("!I", table_of(replies[0])[1])[0])
+        return int(struct.unpack("!I", attributes(replies[0])[1])[0])
 
     def _names(self, kind: int, operation: str, *, name_attribute: int) -> tuple[str, ...]:
-        found = [table_of(reply) for reply in self._dump(kind, text(_LIST_TABLE, self.name), operation)]
-        mine = [each for each in found if _string(each[1]) == self.name]
-        return tuple(_string(each[name_attribute]) for each in mine)
+        found = [attributes(reply) for reply in self._dump(kind, text(_LIST_TABLE, self.name), operation)]
+        mine = [each for each in found if rtnl.string(each[1]) == self.name]
+        return tuple(rtnl.string(each[name_attribute]) for each in mine)
 
     def _dump(self, kind: int, payload: bytes, operation: str) -> list[bytes]:
-        message = Message(kind, payload, nfnetlink.DUMP, INET, operation)
-        for _ in range(_TRIES):
-            try:
-                return self._socket.get(message)
-            except NfnetlinkError as error:
-                if error.errno == errno.ENOENT:
-                    return []
-                if error.errno != errno.EINTR:  # EINTR: the rules changed under the dump
-                    raise
-        raise NfnetlinkError(errno.EAGAIN, f"{operation}: the rules change all the time")
+        try:
+            return self._socket.dump(Message(kind, payload, 0, INET, operation))
+        except NfnetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return []
+            raise
 
     def _change(self, kind: int, element: Element, flags: int) -> Message:
         payload = text(_LIST_TABLE, self.name) + text(_LIST_SET, element.set)
@@ -221,22 +218,22 @@ def encode(element: Element) -> bytes:
 
 def decode(set_name: str, encoded: bytes) -> Element:
     """The inverse of `encode`."""
-    fields = table_of(encoded)
-    key = table_of(fields[_KEY])[_VALUE]
+    fields = attributes(encoded)
+    key = attributes(fields[_KEY])[_VALUE]
     return Element(set_name, key, _data(fields.get(_DATA)), _owner(fields.get(_USER_DATA, b"")))
 
 
 def _elements(set_name: str, reply: bytes) -> Iterator[Element]:
-    for _, encoded in attributes(table_of(reply).get(_LIST_ELEMENTS, b"")):
+    for _, encoded in rtnl.attribute_pairs(attributes(reply).get(_LIST_ELEMENTS, b"")):
         yield decode(set_name, encoded)
 
 
-def _data(encoded: Optional[bytes]) -> Union[bytes, Goto, None]:
+def _data(encoded: bytes | None) -> Union[bytes, Goto, None]:
     if encoded is None:
         return None
-    fields = table_of(encoded)
+    fields = attributes(encoded)
     if _VERDICT in fields:
-        return Goto(_string(table_of(fields[_VERDICT]).get(_VERDICT_CHAIN, b"")))
+        return Goto(rtnl.string(attributes(fields[_VERDICT]).get(_VERDICT_CHAIN, b"")))
     return fields[_VALUE]
 
 
@@ -246,10 +243,6 @@ def _owner(user_data: bytes) -> str:
     while position + 2 <= len(user_data):
         kind, length = user_data[position], user_data[position + 1]
         if kind == _COMMENT:
-            return _string(user_data[position + 2 : position + 2 + length])
+            return rtnl.string(user_data[position + 2 : position + 2 + length])
         position += 2 + length
     return ""
-
-
-def _string(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")
