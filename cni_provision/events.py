@@ -258,3 +258,13 @@ class Summary(Event):
     next_reason: str | None = None
     seconds: float | None = None
     notes: Sequence[str] = field(default=())
+
+
+def from_json(plain: Mapping[str, Any]) -> Event:
+    """The event that `to_json` wrote; raises `ValueError` for an unknown name, `TypeError` for unknown fields."""
+    names = {kind.name: kind for kind in Event.__subclasses__()}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    kind = names.get(values.pop("event", ""))
+    if kind is None or values.pop("v", FORMAT) != FORMAT:
+        raise ValueError(f"not an event of format {FORMAT}: {plain.get('event')!r}")
+    return kind(**values)

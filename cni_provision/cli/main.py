@@ -15,6 +15,7 @@ import click
 
 from cni_provision import __version__
 from cni_provision.cli.exit_codes import Exit, of_error
+from cni_provision.cli.run.command import CONTEXT, WIDEST_EXAMPLE
 
 PROGRAM = "cni-provision"
 COMPLETION = "_CNI_PROVISION_COMPLETE"
@@ -25,6 +26,12 @@ SECTIONS = {
     "Look": ("status", "verify", "plugin"),
     "Try": ("exec", "lab"),
 }
+
+EXAMPLES = (
+    ("init", "an example inventory to begin with"),
+    ("plan -l web", "what would change on the group `web`"),
+    ("apply", "make it so, after asking"),
+)
 
 
 class Commands(click.Group):
@@ -52,6 +59,10 @@ class Commands(click.Group):
                 error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
             ) from None
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            formatter.write_dl([(f"{PROGRAM} {typed}", what) for typed, what in EXAMPLES], col_max=WIDEST_EXAMPLE)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         known = {name: command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))}
         placed = {name for names in SECTIONS.values() for name in names}
@@ -63,17 +74,10 @@ class Commands(click.Group):
                     formatter.write_dl(rows)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Commands, context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
 def program() -> None:
-    """Provision container networking (CNI plugins and conflists) on fleets of Linux hosts.
-
-    \b
-    Examples:
-      cni-provision init                    an example inventory to begin with
-      cni-provision plan -l web             what would change on the group `web`
-      cni-provision apply                   make it so, after asking
-    """
+    """Provision container networking (CNI plugins and conflists) on fleets of Linux hosts."""
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import click
 
 Examples = Sequence[tuple[str, str]]
 OWN_SECTION = "Options"
+WIDEST_EXAMPLE = 48
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -40,12 +41,13 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
             with formatter.section("Examples"):
-                formatter.write_dl([(f"{ctx.command_path} {typed}".rstrip(), what) for typed, what in self.examples])
+                rows = [(f"{ctx.command_path} {typed}".rstrip(), what) for typed, what in self.examples]
+                formatter.write_dl(rows, col_max=WIDEST_EXAMPLE)
 
 
-def command(name: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]], click.Command]:
-    """A decorator like `click.command`, with examples."""
-    return click.command(name, cls=Command, examples=examples, context_settings=CONTEXT)
+def command(name: str, about: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]], click.Command]:
+    """A decorator like `click.command`: `about` is the line in the list of commands."""
+    return click.command(name, cls=Command, short_help=about, examples=examples, context_settings=CONTEXT)
 
 
 def option(family: str, *names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

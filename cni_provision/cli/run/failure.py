@@ -59,7 +59,7 @@ def diagnostic(mistake: Diagnostic) -> DiagnosticFound:
         file=place.file or None,
         line=place.line or None,
         column=place.column or None,
-        width=mistake.width,
+        width=mistake.width if place.line else None,
         hint=mistake.hint,
         node=mistake.node,
         related=[related(where, note) for where, note in mistake.related] or None,

@@ -216,7 +216,9 @@ class Human:
 
     def draw_sum(self, event: Summary) -> None:
         line = self.sum(event)
-        if line and (self.verbosity > QUIET or event.exit_code):
+        if self.seen.errors:
+            self.talk([line])
+        elif line and (self.verbosity > QUIET or event.exit_code):
             self.answer([line])
 
     def sum(self, event: Summary) -> str:
@@ -231,7 +233,7 @@ class Human:
         if self.command == "verify":
             return sentence.verified(seen.checks, seen.cells, seen.tally.failed)
         if self.command in ("apply", "rollback", "remove"):
-            return sentence.applied(event, seen.tally.failed)
+            return sentence.applied(event, seen.tally.failed, seen.tally.rolled_back)
         return listed(sentence.failure_parts(seen.tally.failed))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from cni_provision.cli.view.names import fold
@@ -50,11 +51,21 @@ def differing(event: Planned, failed: Sequence[NodeFailed]) -> str:
     return listed((change, right(event.unchanged), *failure_parts(failed)))
 
 
-def applied(event: Summary, failed: Sequence[NodeFailed]) -> str:
+def applied(event: Summary, failed: Sequence[NodeFailed], rolled_back: int) -> str:
     """The sentence of whatever changes nodes."""
     counts = f" ({event.added} added, {event.updated} updated, {event.removed} removed)"
     change = f"{count(event.changed, 'node')} changed{counts}" if event.changed else "0 changes"
-    return listed((change, right(event.unchanged), *failure_parts(failed), took(event)))
+    return listed((change, right(event.unchanged), rolled(rolled_back), *failure_counts(failed), took(event)))
+
+
+def rolled(nodes: int) -> str:
+    return f"{nodes} rolled back" if nodes else ""
+
+
+def failure_counts(failed: Sequence[NodeFailed]) -> list[str]:
+    """As many nodes for each reason; the table above says which."""
+    reasons = Counter(one.reason for one in failed)
+    return [f"{number} {reason}" for reason, number in reasons.items()]
 
 
 def verified(results: Sequence[CheckResult], cells: Sequence[MeshResult], failed: Sequence[NodeFailed]) -> str:

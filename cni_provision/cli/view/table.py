@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines of a left-aligned table; columns that are empty throughout are left out, None is an empty cell."""
+    """Lines of a left-aligned table; columns that are empty throughout are left out, None is an empty cell;
+    without rows there are no lines.
+    """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not cells:
+        return []
     kept = [index for index in range(len(head)) if any(row[index] for row in cells)]
     lines = [[row[index] for index in kept] for row in [list(head), *cells]]
     widths = [max(len(line[index]) for line in lines) for index in range(len(kept))]

@@ -23,6 +23,10 @@ class Tally:
     def finished(self) -> int:
         return len(self.done) + len(self.failed)
 
+    @property
+    def rolled_back(self) -> int:
+        return sum(bool(one.rolled_back) for one in self.done)
+
 
 def rank(failure: NodeFailed) -> int:
     return WORST_FIRST.index(failure.reason) if failure.reason in WORST_FIRST else 0
@@ -48,7 +52,7 @@ def failures(tally: Tally) -> list[str]:
         for done in tally.done
         if done.rolled_back or done.incomplete
     ]
-    return table(("node", "changed", "result", "seconds", "why"), rows) if rows else []
+    return table(("node", "changed", "result", "seconds", "why"), rows)
 
 
 def done_why(done: ApplyDone) -> str:
