@@ -147,6 +147,12 @@ class NodeFailed(NodeError):
     """The node program reported a failure; its transaction was undone."""
 
 
+class NotStarted(NodeError):
+    """The run ended before it came to this node, or before the node had all that it needs; nothing was changed."""
+
+    reason = "not started"
+
+
 class Interrupted(CniProvisionError):
     """A signal ended the run; steps that had begun were finished."""
 

@@ -1,0 +1,115 @@
+"""A session over a local process: its stdin and stdout are the conversation, its stderr explains the end."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+
+from cni_provision.errors import NodeError
+from cni_provision.transport.base import skip_past
+
+KEPT_STDERR = 16 * 1024
+GRACE = 5.0  # seconds between closing stdin and killing
+Judge = Callable[[str, int], NodeError]
+
+
+class ProcessSession:
+    """`judge` turns stderr and exit code into the error that they mean; `resources` end with the session."""
+
+    def __init__(self, process: Process, judge: Judge, resources: AsyncExitStack) -> None:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        self._process = process
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+        self._judge = judge
+        self._resources = resources
+        self._said = bytearray()
+        self._spoke = asyncio.Event()
+        self._listener = asyncio.create_task(self._listen(process.stderr))
+
+    async def _listen(self, stderr: asyncio.StreamReader) -> None:
+        while block := await stderr.read(4096):
+            self._said += block
+            del self._said[:-KEPT_STDERR]
+            self._spoke.set()
+
+    @property
+    def said(self) -> bytes:
+        """The end of what the process has written to stderr until now."""
+        return bytes(self._said)
+
+    async def write(self, block: bytes) -> None:
+        """Send bytes; a process that has ended takes them silently, its reply or its stderr says why."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._stdin.write(block)
+            await self._stdin.drain()
+
+    async def read(self, size: int) -> bytes:
+        """Exactly `size` bytes; raises `EOFError` at the end."""
+        return await self._stdout.readexactly(size)
+
+    async def skip_past(self, marker: bytes) -> None:
+        """Drop what is read until `marker` has been read; raises `EOFError` at the end."""
+        await skip_past(self.read, marker)
+
+    async def hear(self, other: asyncio.Task[None]) -> None:
+        """Wait until there is more in `said`, or `other` is done."""
+        self._spoke.clear()
+        hearing = asyncio.create_task(self._spoke.wait())
+        await asyncio.wait({hearing, other}, return_when=asyncio.FIRST_COMPLETED)
+        hearing.cancel()
+
+    async def close(self) -> None:
+        """Close stdin and wait for the end, `GRACE` seconds at most; then the local process is killed."""
+        self._stdin.close()
+        await self._end(GRACE)
+        await self._resources.aclose()
+
+    async def abandon(self) -> None:
+        """End the local process at once; the node's program sees the end of its stdin."""
+        await self._end(0)
+        await self._resources.aclose()
+
+    async def diagnosis(self) -> NodeError:
+        """Why the conversation ended early."""
+        self._stdin.close()
+        code = await self._end(GRACE)
+        return self._judge(self.said.decode(errors="replace"), code)
+
+    async def _end(self, grace: float) -> int:
+        """The exit code. A kept master connection of `ssh` may hold stderr open, so its end is not waited for."""
+        waiting = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=grace)
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError, PermissionError):
+                    self._process.kill()
+                await asyncio.wait({waiting}, timeout=1)
+            await asyncio.wait({self._listener}, timeout=0.2)
+        finally:
+            waiting.cancel()
+            self._listener.cancel()
+        return self._process.returncode if self._process.returncode is not None else -9
+
+
+async def start(
+    argv: Sequence[str], judge: Judge, resources: AsyncExitStack, environment: Mapping[str, str] | None = None
+) -> ProcessSession:
+    """Start `argv` in a session of its own, so that Ctrl-C reaches this program alone; raises `OSError`."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    except BaseException:
+        await resources.aclose()
+        raise
+    return ProcessSession(process, judge, resources)
