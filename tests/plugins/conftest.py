@@ -140,7 +140,7 @@ class Host:
     def leases(self, network: str) -> dict[str, str]:
         """Address → owner, as host-local keeps them when `dataDir` is `state`."""
         folder = self.state / network
-        files = [file for file in folder.glob("*")] if folder.is_dir() else []
+        files = list(folder.glob("*")) if folder.is_dir() else []
         return {file.name: file.read_text() for file in files if file.name[0].isdigit() and file.name != "lock"}
 
 

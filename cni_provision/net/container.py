@@ -1,0 +1,143 @@
+"""What plugins that make interfaces share: a pair into a container, its addresses and routes, and looking at them.
+
+The host's end of a pair carries its attachment as alias, `network/container id/ifname`: people see it in
+`ip link`, DEL and GC find an end whose container's namespace nobody can open any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Optional, Protocol
+
+from cni_provision.net import address, link, route, sysctl
+from cni_provision.net.address import IPInterface
+from cni_provision.net.link import Link, Settings
+from cni_provision.net.route import IPNetwork, Route
+from cni_provision.net.rtnl import IPAddress, NetlinkError, Socket
+
+NAME_ATTEMPTS = 10
+ALIAS_BYTES = 255
+DAD_SECONDS = 5.0
+SCOPE_OF_NEIGHBOURS = 253  # from here on a destination is on the link, and has no gateway
+
+
+class PlannedRoute(Protocol):
+    """A route as a CNI result has it (specification, section 5)."""
+
+    @property
+    def dst(self) -> IPNetwork: ...
+    @property
+    def gw(self) -> Optional[IPAddress]: ...
+    @property
+    def mtu(self) -> Optional[int]: ...
+    @property
+    def advmss(self) -> Optional[int]: ...
+    @property
+    def priority(self) -> Optional[int]: ...
+    @property
+    def table(self) -> Optional[int]: ...
+    @property
+    def scope(self) -> Optional[int]: ...
+
+
+def connect(host: Socket, container: Socket, netns_fd: int, inner: Settings, outer: Settings) -> Link:
+    """Make a veth pair: `inner` in the container, `outer` here, named `veth` and 8 hexadecimal digits.
+
+    Returns the host's end. OSError EEXIST when the container has an interface of that name.
+    """
+    peer = replace(inner, netns_fd=netns_fd)
+    for _ in range(NAME_ATTEMPTS):
+        name = f"veth{os.urandom(4).hex()}"
+        try:
+            link.create(host, link.veth(peer), replace(outer, name=name))
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            if inner.name and link.find(container, inner.name):
+                raise OSError(errno.EEXIST, f"the container has an interface `{inner.name}` already") from error
+        else:
+            return link.get(host, name)
+    raise OSError(errno.EEXIST, f"{NAME_ATTEMPTS} random interface names are all taken")
+
+
+def configure(
+    socket: Socket, netns_fd: int, ifname: str, addresses: Sequence[IPInterface], routes: Iterable[Route]
+) -> None:
+    """Give an interface its addresses, bring it up, wait until IPv6 ones are usable, add the routes."""
+    found = link.get(socket, ifname)
+    has_ipv6 = any(one.version == 6 for one in addresses)
+    if has_ipv6:
+        allow_ipv6(ifname, netns_fd)
+    for one in addresses:
+        address.add(socket, found, one)
+    link.change(socket, found, Settings(up=True))
+    if has_ipv6:
+        address.wait_until_usable(socket, found, DAD_SECONDS)
+    for planned in routes:
+        route.add(socket, planned, ifname)
+
+
+def allow_ipv6(ifname: str, netns_fd: int) -> None:
+    """Some runtimes start containers with IPv6 off; an address of the network says that it is wanted."""
+    for name in ("lo", ifname):
+        sysctl.write_if_present(f"net/ipv6/conf/{name}/disable_ipv6", "0", netns_fd)
+    sysctl.write_if_present(f"net/ipv6/conf/{ifname}/keep_addr_on_down", "1", netns_fd)
+
+
+def routes(planned: Iterable[PlannedRoute], gateways: Sequence[IPAddress], index: int) -> list[Route]:
+    """A result's routes for one link; a missing gateway is the first of `gateways` of that family."""
+    return [_route(one, gateways, index) for one in planned]
+
+
+def _route(planned: PlannedRoute, gateways: Sequence[IPAddress], index: int) -> Route:
+    gateway = planned.gw
+    if gateway is None and (planned.scope or 0) < SCOPE_OF_NEIGHBOURS:
+        gateway = next((one for one in gateways if one.version == planned.dst.version), None)
+    default_scope = route.SCOPE_LINK if gateway is None and planned.dst.version == 4 else route.SCOPE_UNIVERSE
+    return Route(
+        destination=planned.dst,
+        gateway=gateway,
+        index=index,
+        table=planned.table if planned.table is not None else route.RT_TABLE_MAIN,
+        priority=planned.priority or 0,
+        scope=planned.scope if planned.scope is not None else default_scope,
+        mtu=planned.mtu or 0,
+        advmss=planned.advmss or 0,
+    )
+
+
+def missing(
+    socket: Socket, ifname: str, addresses: Iterable[IPInterface], destinations: Iterable[IPNetwork]
+) -> list[str]:
+    """What an interface lacks of the expected, as sentences. Routes count in any table: later plugins move them."""
+    found = link.find(socket, ifname)
+    if found is None:
+        return [f"interface `{ifname}` is gone"]
+    wrong = [] if found.up else [f"interface `{ifname}` is down"]
+    present = {one.interface for one in address.dump(socket, found)}
+    wrong += [f"address `{one}` is not on `{ifname}`" for one in addresses if one not in present]
+    wanted = set(destinations)
+    versions = {one.version for one in wanted}
+    reached = {one.destination for version in versions for one in route.dump(socket, version)}
+    return wrong + [f"route to `{one}` is gone" for one in sorted(wanted - reached, key=str)]
+
+
+def alias(network: str, container_id: str, ifname: str) -> Optional[str]:
+    """The alias of an attachment's host end; None where the kernel could not hold it."""
+    text = f"{network}/{container_id}/{ifname}"
+    return text if len(text.encode()) <= ALIAS_BYTES else None
+
+
+def host_end(socket: Socket, network: str, container_id: str, ifname: str) -> Optional[Link]:
+    wanted = alias(network, container_id, ifname)
+    return next((one for one in link.dump(socket) if wanted and one.alias == wanted), None)
+
+
+def stale_ends(links: Iterable[Link], network: str, valid: Collection[tuple[str, str]]) -> list[Link]:
+    """Host ends of `network` whose (container id, ifname) is not in `valid`."""
+    keep = {alias(network, *one) for one in valid}
+    ours = (one for one in links if one.kind == "veth" and one.alias.startswith(f"{network}/"))
+    return [one for one in ours if one.alias not in keep]
