@@ -9,8 +9,9 @@ owned never changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import posixpath
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Optional, Union
 
 DIRECTORY = "directory"
@@ -61,9 +62,147 @@ class Change:
         return "-" if self.after is None else "~"
 
     @property
+    def kind(self) -> str:
+        """plugin, conflist, file, directory, sysctl, module or unit."""
+        state = self.after or self.before
+        return state.kind if state else "file"
+
+    @property
     def inverse(self) -> Change:
         """The change that undoes this one."""
         return Change(self.key, self.after, self.before)
 
 
 States = Mapping[str, State]
+Returns = Mapping[str, Optional[State]]
+"""What each owned key becomes when nobody desires it any more: a file None, a sysctl its value before us."""
+
+ARRIVAL = {"directory": 0, "file": 1, "plugin": 2, "module": 3, "sysctl": 4, "conflist": 5, "unit": 9}
+DEPARTURE = {"conflist": 6, "plugin": 7, "file": 8, "unit": 9, "directory": 10}
+
+
+def key_of(state: State) -> str:
+    """The key under which a state stands."""
+    return f"file:{state.path}" if isinstance(state, File) else f"{state.kind}:{state.name}"
+
+
+def same(before: Optional[State], after: Optional[State]) -> bool:
+    """Whether nothing must be done; a file's kind is ours alone, and no declared label keeps the one found."""
+    if not isinstance(before, File) or not isinstance(after, File):
+        return before == after
+    label = before.label if after.label is None else after.label
+    return replace(before, kind=after.kind) == replace(after, label=label)
+
+
+def plan(desired: States, observed: States, owned: Returns) -> list[Change]:
+    """The ordered changes from `observed` to `desired`; other owned keys return to what `owned` says."""
+    wanted: dict[str, Optional[State]] = {**owned, **desired}
+    changes = (Change(key, observed.get(key), after) for key, after in wanted.items())
+    return order(change for change in changes if not _stays(change, desired, owned))
+
+
+def _stays(change: Change, desired: States, owned: Returns) -> bool:
+    """A live value is never made absent nor restored where it is gone; a found directory stays as it is."""
+    if same(change.before, change.after):
+        return True
+    if isinstance(change.after or change.before, Live):
+        return change.after is None or (change.before is None and change.key not in desired)
+    return _is_found_directory(change, owned)
+
+
+def _is_found_directory(change: Change, owned: Collection[str]) -> bool:
+    states = (change.before, change.after)
+    both = all(isinstance(state, File) and state.digest == DIRECTORY for state in states)
+    return both and change.key not in owned
+
+
+def owned_after(desired: States, observed: States, owned: Collection[str]) -> list[str]:
+    """The keys that are ours once the plan is applied: all desired ones but directories that were there before."""
+    changes = (Change(key, observed.get(key), after) for key, after in desired.items())
+    return sorted(change.key for change in changes if not _is_found_directory(change, owned))
+
+
+def order(changes: Iterable[Change]) -> list[Change]:
+    """The order of steps: plugins land before the conflists that name them, and leave after them.
+
+    Kernel modules and sysctls come before conflists; new conflists come before old ones leave, so that
+    a runtime always finds one. Directories come first, parents before children, and leave last.
+    """
+    steps = sorted(changes, key=lambda change: change.key)
+    arriving = [change for change in steps if change.after is not None]
+    departing = [change for change in reversed(steps) if change.after is None]
+    return sorted(arriving + departing, key=group)
+
+
+def group(change: Change) -> int:
+    """The number of the change's group; directories are made durable between groups."""
+    ranks = DEPARTURE if change.after is None else ARRIVAL
+    return ranks.get(change.kind, ranks["file"])
+
+
+def undo(changes: Sequence[Change]) -> list[Change]:
+    """The changes that restore the start, in the order in which they must be made."""
+    return [change.inverse for change in reversed(changes)]
+
+
+def apply_to(states: States, changes: Iterable[Change]) -> dict[str, State]:
+    """The model of applying: what a node has after `changes`."""
+    result = dict(states)
+    for change in changes:
+        if change.after is None:
+            result.pop(change.key, None)
+        else:
+            result[change.key] = change.after
+    return result
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """Every directory above `path` except the root, the topmost first."""
+    above = posixpath.dirname(path)
+    if above not in ("/", "", path):
+        yield from ancestors(above)
+        yield above
+
+
+def with_directories(desired: States, observed: States, owned: Collection[str]) -> dict[str, State]:
+    """`desired` and each directory above its files that is missing or that we made earlier."""
+    above = {
+        f"file:{path}": path
+        for state in desired.values()
+        if isinstance(state, File)
+        for path in ancestors(state.path)
+    }
+    made = {
+        key: File(path, DIRECTORY, 0o755, kind="directory")
+        for key, path in above.items()
+        if key in owned or key not in observed
+    }
+    return {**made, **desired}
+
+
+def not_ours(changes: Iterable[Change], ours: Collection[str]) -> list[Change]:
+    """Changes that would touch a file that is there, is not among `ours` and has other bytes than desired."""
+    return [change for change in changes if change.key not in ours and _replaces_other_bytes(change)]
+
+
+def _replaces_other_bytes(change: Change) -> bool:
+    if not isinstance(change.before, File):
+        return False
+    return not isinstance(change.after, File) or change.after.digest != change.before.digest
+
+
+def contested(desired: States, others: Mapping[str, tuple[str, Optional[State]]]) -> dict[str, str]:
+    """Desired key → the other owner that wants it too; directories and equal live values can be shared."""
+    found = {}
+    for key, state in desired.items():
+        owner, theirs = others.get(key, ("", None))
+        shared = isinstance(state, Live) and state == theirs
+        if owner and not shared and state.kind != "directory":
+            found[key] = owner
+    return found
+
+
+def sorting_before(names: Iterable[str], ours: Collection[str]) -> list[str]:
+    """Foreign conflist names that a runtime would load before the first of ours."""
+    first = min(ours, default="")
+    return sorted(name for name in names if name not in ours and name < first)

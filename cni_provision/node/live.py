@@ -1,0 +1,130 @@
+"""The values behind the files: sysctls, kernel modules and systemd units, read and set.
+
+Values: a sysctl's text with single spaces; a module's `loaded`; a unit's words among `enabled`, `disabled`
+(or systemd's word for it, such as `static`), `active`, `inactive`, and `stale` while systemd has not read its
+file again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Optional
+
+from cni_provision.node.failure import Failure
+from cni_provision.plan import Live
+
+SYSTEMD = "/run/systemd/system"
+ENABLING = {"enabled": "enable", "disabled": "disable"}
+RUNNING = {"active": "start", "inactive": "stop"}
+SECONDS = 60
+
+
+def has_systemd() -> bool:
+    return os.path.isdir(SYSTEMD)
+
+
+def read(reference: Live) -> Optional[Live]:
+    """What the kernel or systemd has where `reference` stands; None when there is no such thing."""
+    value = READERS[reference.kind](reference)
+    return None if value is None else Live(reference.kind, reference.name, value)
+
+
+def write(state: Live) -> None:
+    """Make the value so; raises `Failure` or `OSError`."""
+    WRITERS[state.kind](state)
+
+
+def sysctl_path(name: str) -> str:
+    """sysctl(8): dots separate, and a slash stands for a dot in a name; reversed if a slash comes first."""
+    slash_first = "/" in name and name.index("/") < (name + ".").index(".")
+    return "/proc/sys/" + (name if slash_first else name.translate(str.maketrans("./", "/.")))
+
+
+def _read_sysctl(reference: Live) -> Optional[str]:
+    try:
+        with open(sysctl_path(reference.name), encoding="ascii", errors="replace") as file:
+            return " ".join(file.read().split())
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        return None
+
+
+def _write_sysctl(state: Live) -> None:
+    try:
+        with open(sysctl_path(state.name), "w", encoding="ascii") as file:
+            file.write(state.value + "\n")
+    except FileNotFoundError as error:
+        hint = "declare the kernel module that provides it in `cni_kernel.modules`"
+        raise Failure(f"this kernel has no sysctl `{state.name}`", hint=hint) from error
+    except OSError as error:
+        raise Failure(f"cannot set sysctl `{state.name}` to `{state.value}`: {error.strerror}") from error
+
+
+def _read_module(reference: Live) -> Optional[str]:
+    loaded = os.path.isdir(f"/sys/module/{reference.name.replace('-', '_')}") or _is_built_in(reference.name)
+    return "loaded" if loaded else None
+
+
+def _is_built_in(name: str) -> bool:
+    try:
+        with open(f"/lib/modules/{os.uname().release}/modules.builtin", encoding="ascii") as file:
+            names = {os.path.basename(line.strip())[: -len(".ko")] for line in file}
+    except OSError:
+        return False
+    return name.replace("-", "_") in {name.replace("-", "_") for name in names}
+
+
+def _load_module(state: Live) -> None:
+    hint = f"install the package with the extra modules of kernel {os.uname().release}"
+    run(["modprobe", "--", state.name], f"cannot load kernel module `{state.name}`", hint)
+
+
+def _read_unit(reference: Live) -> Optional[str]:
+    argv = ["systemctl", "show", "--property=LoadState,UnitFileState,ActiveState,NeedDaemonReload", reference.name]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+    shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    if done.returncode or shown.get("LoadState") == "not-found":
+        return None
+    asked = reference.value.split()
+    words = [shown.get("UnitFileState", "")] if set(asked) & set(ENABLING) else []
+    words += [shown.get("ActiveState", "")] if set(asked) & set(RUNNING) else []
+    return " ".join(words + ["stale"] * (shown.get("NeedDaemonReload") == "yes"))
+
+
+def _write_unit(state: Live) -> None:
+    run(["systemctl", "daemon-reload"], "cannot make systemd read its unit files")
+    for word in state.value.split():
+        verb = ENABLING.get(word) or RUNNING.get(word)
+        if verb:
+            run(
+                ["systemctl", verb, "--", state.name],
+                f"cannot {verb} `{state.name}`",
+                f"see `systemctl status {state.name}`",
+            )
+
+
+READERS = {"sysctl": _read_sysctl, "module": _read_module, "unit": _read_unit}
+WRITERS = {"sysctl": _write_sysctl, "module": _load_module, "unit": _write_unit}
+
+
+def run(argv: Sequence[str], failing: str, hint: Optional[str] = None) -> None:
+    """Run a system tool with nothing to read and nowhere to print; raises `Failure` with its last line."""
+    if not shutil.which(argv[0]):
+        raise Failure(f"{failing}: `{argv[0]}` is not installed", hint=hint)
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"{failing}: no end after {SECONDS} s", hint=hint) from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise Failure(f"{failing}: {said[-1] if said else f'exit code {done.returncode}'}", hint=hint)

@@ -1,0 +1,142 @@
+"""What speaks against a proposal (refusals), and what the user should know of (findings)."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+
+from cni_provision.node import files, live, observe
+from cni_provision.node.failure import Failure
+from cni_provision.node.goal import verb_of
+from cni_provision.node.proposal import Proposal
+from cni_provision.node.protocol import NodeFinding, Request
+from cni_provision.plan import DIRECTORY, Change, File, contested, not_ours, sorting_before
+
+GET_FLAGS, IMMUTABLE = 0x80086601, 0x10  # FS_IOC_GETFLAGS, FS_IMMUTABLE_FL: linux/fs.h
+REGULAR = 64  # the length of a digest; anything shorter is the word for what is there instead
+
+
+def refusals(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
+    """Why the proposal may not be carried out, before anything is written."""
+    yield from _contested(proposal)
+    for change in proposal.changes:
+        yield from _not_regular(change)
+    yield from _not_ours(request, proposal)
+    if verb_of(request) == "remove" and not request.force:
+        yield from _attached(request, proposal)
+    yield from _cannot_write(proposal)
+
+
+def refuse(found: list[NodeFinding]) -> None:
+    """Raises `Failure` for the first refusal and counts the others; a place that cannot be written is no conflict."""
+    if found:
+        more = f" (and {len(found) - 1} more like it: see `cni-provision plan`)" if len(found) > 1 else ""
+        reason = "failed" if found[0].code in ("read-only", "immutable") else "conflict"
+        raise Failure(found[0].message + more, reason=reason, hint=found[0].hint)
+
+
+def _contested(proposal: Proposal) -> Iterator[NodeFinding]:
+    theirs = {key: (each.owner, each.states[key]) for key, each in proposal.others.items()}
+    for key, owner in contested(proposal.goal.desired, theirs).items():
+        name = key.partition(":")[2]
+        yield NodeFinding("two-owners", f"`{name}` belongs to owner `{owner}`", "let one `cni_owner` declare it")
+
+
+def _not_regular(change: Change) -> Iterator[NodeFinding]:
+    before, after = change.before, change.after
+    if not isinstance(before, File) or before.digest == (after.digest if isinstance(after, File) else None):
+        return
+    gone = before.digest == DIRECTORY and after is None and change.kind == "directory"
+    if len(before.digest) != REGULAR and not gone:
+        yield NodeFinding("not-a-file", f"`{before.path}` is a {before.digest}, not a file", "move it away")
+
+
+def _not_ours(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
+    ours = {*proposal.current.owned, *proposal.goal.pruned}
+    ours |= {key for key in proposal.goal.returns if key in proposal.current.states}
+    adopted = {f"file:{path}" for path in observe.matching(request.adopt, request.conf_dir)}
+    for change in not_ours(proposal.changes, ours | adopted):
+        path = change.key.partition(":")[2]
+        name = os.path.basename(path) if os.path.dirname(path) == request.conf_dir else path
+        if isinstance(change.before, File) and len(change.before.digest) == REGULAR:
+            yield NodeFinding(
+                "not-ours", f"`{path}` is there already and is not ours", f"to take it over: `cni_adopt: [{name}]`"
+            )
+
+
+def _attached(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
+    """The runtime's result cache names the live attachments of each network (libcni: `results/<network>-…`)."""
+    cached = observe.listed(f"{request.cache_dir}/results")
+    for change in proposal.changes:
+        if change.kind == "conflist" and change.after is None and isinstance(change.before, File):
+            network = _network_name(change.before.path)
+            count = sum(name.startswith(f"{network}-") for name in cached) if network else 0
+            if count:
+                some = f"{count} container{'s are' if count > 1 else ' is'} attached to network `{network}`"
+                yield NodeFinding("attached", some, "stop them first, or use `--force`")
+
+
+def _network_name(path: str) -> str:
+    with contextlib.suppress(OSError, ValueError, AttributeError), open(path, "rb") as file:
+        return str(json.load(file).get("name", ""))
+    return ""
+
+
+def _cannot_write(proposal: Proposal) -> Iterator[NodeFinding]:
+    touched = [change.key.partition(":")[2] for change in proposal.changes if change.key.startswith("file:")]
+    for folder in sorted({_existing(os.path.dirname(path)) for path in touched}):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            hint = "remount it writable, or declare other folders in `cni_runtime`"
+            yield NodeFinding("read-only", f"`{folder}` is on a read-only file system", hint)
+        if _is_immutable(folder):
+            yield NodeFinding("immutable", f"`{folder}` is immutable", f"`chattr -i {folder}`")
+    for path in touched:
+        if _is_immutable(path):
+            yield NodeFinding("immutable", f"`{path}` is immutable", f"`chattr -i {path}`")
+
+
+def _existing(folder: str) -> str:
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _is_immutable(path: str) -> bool:
+    flags = array.array("l", [0])
+    try:
+        with files.opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+            fcntl.ioctl(descriptor, GET_FLAGS, flags)
+    except OSError:
+        return False
+    return bool(flags[0] & IMMUTABLE)
+
+
+def findings(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
+    """What the run leaves alone."""
+    yield from _loaded_before_ours(request, proposal)
+    if any(change.kind == "plugin" and change.after for change in proposal.changes):
+        yield from _cannot_execute(request)
+    if not live.has_systemd() and any(key.startswith("unit:") for key in request.desired):
+        yield NodeFinding("no-systemd", "systemd does not run here: declared units are left out")
+
+
+def _loaded_before_ours(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
+    paths = {key.partition(":")[2] for key in (*proposal.owned, *proposal.others)}
+    ours = {os.path.basename(path) for path in paths if os.path.dirname(path) == request.conf_dir}
+    going = {os.path.basename(change.key) for change in proposal.changes if change.after is None}
+    present = [name for name in observe.conflist_names(request.conf_dir) if name not in going]
+    conflists = {name for name in ours if name.endswith(observe.LOADED)}
+    for name in sorting_before(present, conflists):
+        message = f"`{request.conf_dir}/{name}` is not ours, and runtimes that use the first file load it before ours"
+        yield NodeFinding("foreign-conflist", message, f"to remove it: `cni_prune: [{name}]`")
+
+
+def _cannot_execute(request: Request) -> Iterator[NodeFinding]:
+    folder = _existing(request.bin_dir)
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        hint = "remount it without `noexec`, or declare another `bin_dir` in `cni_runtime`"
+        yield NodeFinding("noexec", f"`{folder}` is mounted noexec: its plugins cannot run", hint)

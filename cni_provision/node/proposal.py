@@ -1,0 +1,76 @@
+"""The decision on a node: the goal, what is there, and the changes between them, ready to be shown or done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from cni_provision.node import observe
+from cni_provision.node.generation import Generation, History
+from cni_provision.node.goal import Goal, goal_of, reclaimed, with_shared_directories
+from cni_provision.node.protocol import Request
+from cni_provision.plan import Change, State, owned_after, plan
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`current`: the owner's record; `others`: key → who else owns it; `owned`: what is ours afterwards."""
+
+    current: Generation
+    others: Mapping[str, Generation]
+    goal: Goal
+    observed: dict[str, State]
+    changes: tuple[Change, ...]
+    owned: tuple[str, ...]
+
+    @property
+    def fingerprints(self) -> dict[str, Optional[str]]:
+        """What was read, for a later `expect`."""
+        return {key: observe.fingerprint(self.observed.get(key)) for key in sorted(self.goal.keys)}
+
+    @property
+    def settled(self) -> bool:
+        """There is nothing to do, and the record says so already."""
+        image = self.after_image
+        recorded = {key: self.current.states[key] for key in image if key in self.current.states} == image
+        return not self.changes and recorded and self.owned == self.current.owned and not self.current.incomplete
+
+    @property
+    def after_image(self) -> dict[str, Optional[State]]:
+        """Every key of the goal as it will be, without the directories that were there before us."""
+        wanted = {**self.goal.returns, **self.goal.desired}
+        done = {change.key: change.after for change in self.changes}
+        kept = {key: self.observed.get(key) for key in wanted if key not in self.goal.desired}
+        ours = {key: state for key, state in self.goal.desired.items() if key in self.owned}
+        return {**kept, **ours, **done}
+
+    @property
+    def found(self) -> dict[str, Optional[State]]:
+        """What each key of the after-image was before any of us touched it."""
+        now = {key: self._found_now(key) for key in self.after_image}
+        return {**now, **self.current.found}
+
+    def _found_now(self, key: str) -> Optional[State]:
+        return self.others[key].found.get(key) if key in self.others else self.observed.get(key)
+
+
+def propose(request: Request, history: History) -> Proposal:
+    """Compare what is asked with what is here; raises `Failure` for what cannot be understood."""
+    current, others = history.of(request.owner), history.others(request.owner)
+    goal = goal_of(request, history)
+    observed = observe.states(_references(goal, current))
+    goal = with_shared_directories(reclaimed(goal, observed, current), observed, current, others)
+    changes = tuple(plan(goal.desired, observed, goal.returns))
+    directories = {key for key in goal.desired if key in others}
+    narrowed = {key for key in current.owned if key not in goal.keys and key not in others}
+    owned = {*owned_after(goal.desired, observed, {*goal.returns, *directories}), *narrowed}
+    return Proposal(current, others, goal, observed, changes, tuple(sorted(owned)))
+
+
+def _references(goal: Goal, current: Generation) -> dict[str, State]:
+    """What to look at, and as what: by the goal, the record, or as a conflist to prune."""
+    known = {key: current.states.get(key) or current.found.get(key) for key in goal.returns}
+    pruned = observe.references(goal.pruned)
+    states = {**pruned, **{key: state for key, state in known.items() if state is not None}}
+    return {**states, **{key: state for key, state in goal.returns.items() if state is not None}, **goal.desired}

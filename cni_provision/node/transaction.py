@@ -1,0 +1,210 @@
+"""One transaction: stage everything, commit by one rename, then step by step; a step that fails turns it around.
+
+Recovery of what a dead run left uses the same pieces: what was only staged is removed, what was committed is
+finished, what was turned around is undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+
+from cni_provision.node import files, generation, live, paths, steps
+from cni_provision.node.failure import Failure, of_system
+from cni_provision.node.generation import Generation
+from cni_provision.node.journal import BACKWARD, FORWARD, STAGE, Journal, unfinished
+from cni_provision.node.protocol import NodeFinding, Reload
+from cni_provision.plan import Change, group
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """What has begun to be visible is finished, whatever the controller or a terminal says."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(record: Generation, changes: Collection[Change]) -> None:
+    """Carry out `changes` and leave `record`; raises `Failure` with the old state restored."""
+    journal = Journal(record, tuple(changes), record.due)
+    try:
+        journal = replace(journal, attributes={step.key: steps.keep(step) for step in journal.steps})
+        _stage(journal)
+    except (OSError, Failure) as error:
+        _abandon(journal)
+        raise _failed(error, "nothing was changed") from error
+    with uninterrupted():
+        journal = journal.turn(FORWARD)
+        try:
+            journal = _carry_out(journal)
+        except (OSError, Failure) as error:
+            _turn_around(journal, error)
+            raise _failed(error, "what had begun was undone") from error
+        _close(journal)
+
+
+def _failed(error: Exception, outcome: str) -> Failure:
+    failure = of_system(error) if isinstance(error, OSError) else error
+    assert isinstance(failure, Failure)
+    return Failure(f"{failure.message}; {outcome}", reason=failure.reason, hint=failure.hint)
+
+
+def _stage(journal: Journal) -> None:
+    """Everything that needs space or can be refused: journal, directories, staged files."""
+    journal.write()
+    for step in journal.steps:
+        steps.stage(step, journal.attributes.get(step.key, {}))
+    for step in journal.steps:
+        steps.seal(step)
+    steps.sync(journal.steps)
+
+
+def _carry_out(journal: Journal) -> Journal:
+    for _, members in itertools.groupby(journal.steps, key=group):
+        batch = list(members)
+        for step in batch:
+            steps.perform(step)
+        steps.sync(batch)
+    for name in journal.due:
+        reload(journal.record.reloads, name)
+        journal = journal.strike(name)
+    generation.record(replace(journal.record, due=journal.due))
+    return journal
+
+
+def reload(known: Iterable[Reload], name: str) -> None:
+    """Run a reload; systemd's are left out where it does not run. Raises `Failure`."""
+    for each in known:
+        if each.name == name and (each.argv[0] != "systemctl" or live.has_systemd()):
+            live.run(each.argv, f"reload `{name}` failed", f"see why `{' '.join(each.argv)}` fails on the node")
+
+
+def _close(journal: Journal) -> None:
+    """Tidy up; whatever of it fails, the next run's recovery finds everything done."""
+    with contextlib.suppress(OSError, Failure):
+        journal.close()
+        generation.forget_old()
+
+
+def _abandon(journal: Journal) -> None:
+    """Before the commit point: remove what was staged, and the directories made for it."""
+    with contextlib.suppress(OSError):
+        steps.unstage(journal.steps)
+        for step in reversed(journal.steps):
+            if step.before is None and steps.as_directory(step.after):
+                files.remove_directory(step.key[len("file:") :])
+        journal.close()
+        files.remove(paths.staging(journal.path))
+
+
+def _turn_around(journal: Journal, cause: Exception) -> None:
+    try:
+        _undo(journal.turn(BACKWARD))
+    except (OSError, Failure) as error:
+        undoing = _failed(error, "the next run finishes undoing it")
+        first = _failed(cause, "and undoing it failed as well")
+        raise Failure(f"{first.message}: {undoing.message}", hint=first.hint or undoing.hint) from error
+
+
+def _undo(journal: Journal) -> list[str]:
+    """Restore what was; returns the paths that somebody else changed meanwhile and that were left."""
+    steps.unstage(journal.steps)
+    generation.forget(journal.record.number)
+    left, undone = [], []
+    for step in reversed(journal.steps):
+        stands = steps.stands(step)
+        if stands == "after":
+            steps.perform_afresh(step.inverse, journal.attributes.get(step.key, {}))
+            undone.append(step)
+        elif stands == "elsewhere":
+            left.append(step.key)
+    steps.sync(journal.steps)
+    _reload_undone(journal, undone)
+    journal.close()
+    return left
+
+
+def _reload_undone(journal: Journal, undone: Collection[Change]) -> None:
+    """Services see the old files again; a reload that fails stays due in the generation that is current again."""
+    touched = {step.key[len("file:") :] for step in undone}
+    names = [each.name for each in journal.record.reloads if touched & set(each.paths)]
+    due = _reload_all(journal.record.reloads, names)
+    previous = generation.history().of(journal.record.owner)
+    if due and previous.number:
+        generation.record(replace(previous, due=tuple({*previous.due, *due})))
+
+
+def _reload_all(known: Iterable[Reload], names: Iterable[str]) -> tuple[str, ...]:
+    """Run reloads; returns the names of those that failed and stay due."""
+    failed = []
+    for name in names:
+        try:
+            reload(known, name)
+        except Failure:
+            failed.append(name)
+    return tuple(failed)
+
+
+def recover() -> list[NodeFinding]:
+    """Bring what a dead run left to its old or new state; raises `Failure` when the disk does not allow it."""
+    found: list[NodeFinding] = []
+    with uninterrupted():
+        for journal in unfinished():
+            try:
+                found += _recover(journal)
+            except (OSError, Failure) as error:
+                raise _failed(error, "an interrupted run could not be recovered") from error
+    return found
+
+
+def _recover(journal: Journal) -> list[NodeFinding]:
+    if journal.direction == STAGE:
+        _abandon(journal)
+        return [NodeFinding("recovered", "an interrupted run had changed nothing; its remains were removed")]
+    if journal.direction == FORWARD:
+        left = _finish(journal)
+        message = "an interrupted run was finished"
+    else:
+        left = _undo(journal)
+        _mark_incomplete(journal, left)
+        message = "an interrupted run was undone"
+    return [NodeFinding("recovered", message), *map(_left, left)]
+
+
+def _left(key: str) -> NodeFinding:
+    name = key.partition(":")[2]
+    return NodeFinding("left", f"`{name}` was changed by somebody else meanwhile and was left", "apply again")
+
+
+def _finish(journal: Journal) -> list[str]:
+    """Go forward from the commit point; returns what somebody else changed meanwhile and that was left."""
+    left = []
+    for _, members in itertools.groupby(journal.steps, key=group):
+        batch = list(members)
+        for step in batch:
+            stands = steps.stands(step)
+            if stands == "before":
+                steps.perform_afresh(step, journal.attributes.get(step.key, {}))
+            elif stands == "elsewhere":
+                left.append(step.key)
+        steps.sync(batch)
+    due = _reload_all(journal.record.reloads, journal.due)
+    generation.record(replace(journal.record, due=due, incomplete=bool(left)))
+    steps.unstage(journal.steps)
+    _close(journal)
+    return left
+
+
+def _mark_incomplete(journal: Journal, left: Collection[str]) -> None:
+    previous = generation.history().of(journal.record.owner)
+    if left and previous.number:
+        generation.record(replace(previous, incomplete=True))
