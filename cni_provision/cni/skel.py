@@ -1,0 +1,407 @@
+"""What a plugin needs around it: ``skel.main(Plugin("bridge", add, delete, …))``.
+
+Environment and stdin are checked in the order of the reference (`pkg/skel`), except that the namespace is checked
+before anything is changed. Nothing but one JSON value reaches stdout, whatever happens. `run` is the same as a
+function; the plugin's own code never reads the environment, prints, or opens CNI_NETNS by its path.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Optional
+
+from cni_provision.cni import names, versions
+from cni_provision.cni.outcome import Outcome, raise_failure, result_of
+from cni_provision.cni.results import decode_previous, encode_result
+from cni_provision.cni.types import (
+    INCOMPATIBLE_VERSION,
+    INTERNAL,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    INVALID_NETNS,
+    IO_FAILURE,
+    CNIError,
+    Result,
+)
+from cni_provision.cni.values import Config, decode_object, encode
+from cni_provision.cni.versions import ALL_VERSIONS, CURRENT
+
+__all__ = ["ALL_VERSIONS", "Call", "Config", "Delegate", "Execute", "Outcome", "Plugin", "main", "run"]
+
+Attachments = frozenset[tuple[str, str]]  # (container id, ifname)
+Execute = Callable[[str, Mapping[str, str], bytes], Outcome]  # plugin type, environment, stdin
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds."""
+
+    name: str
+    add: Callable[[Call], Result]
+    delete: Callable[[Call], None]
+    check: Optional[Callable[[Call], None]] = None
+    status: Optional[Callable[[Call], None]] = None
+    gc: Optional[Callable[[Call], None]] = None
+    versions: tuple[str, ...] = ALL_VERSIONS
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, checked. Fields that a verb does not have are empty.
+
+    `netns_fd` is an open network namespace on ADD and CHECK; on DEL it is None where the namespace is gone.
+    """
+
+    command: str
+    container_id: str
+    netns: str
+    ifname: str
+    path: tuple[str, ...]
+    config: Config
+    version: str
+    prev_result: Result | None
+    runtime_config: Config
+    valid_attachments: Attachments
+    netns_fd: int | None
+    stdin: bytes = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    execute: Execute = field(repr=False)
+
+    @property
+    def args(self) -> dict[str, str]:
+        """CNI_ARGS. Raises CNIError 4 where it is not `K=V;K=V` (only plugins that read it care)."""
+        return parse_args(self.environment.get("CNI_ARGS", ""))
+
+    def known_args(self, *known: str) -> dict[str, str]:
+        """CNI_ARGS of a plugin that knows these keys: others are an error unless `IgnoreUnknown` is true."""
+        args = self.args
+        lenient = args.pop("IgnoreUnknown", "false")
+        if lenient.lower() not in ("1", "true", "0", "false"):
+            raise CNIError(INVALID_ENVIRONMENT, f"`IgnoreUnknown` in CNI_ARGS must be true or false, not `{lenient}`")
+        unknown = sorted(args.keys() - set(known))
+        if unknown and lenient.lower() in ("0", "false"):
+            raise CNIError(INVALID_ENVIRONMENT, f"unknown keys in CNI_ARGS: {', '.join(unknown)}")
+        return {key: value for key, value in args.items() if key in known}
+
+    def delegate(self, plugin_type: str) -> Delegate:
+        """Another plugin (IPAM) that gets this very call; CNIError 7 where the type is no name."""
+        names.check_plugin(plugin_type)
+        return Delegate(self, plugin_type)
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """A plugin that does a part of a call; its failures are raised as its own CNIError."""
+
+    call: Call
+    type: str
+
+    def add(self) -> Result:
+        return result_of(self._run("ADD"), self.call.version)
+
+    def delete(self) -> None:
+        raise_failure(self._run("DEL"))
+
+    def check(self) -> None:
+        raise_failure(self._run("CHECK"))
+
+    def status(self) -> None:
+        raise_failure(self._run("STATUS"))
+
+    def gc(self) -> None:
+        raise_failure(self._run("GC"))
+
+    def _run(self, command: str) -> Outcome:
+        environment = {**self.call.environment, "CNI_COMMAND": command}
+        return self.call.execute(self.type, environment, self.call.stdin)
+
+
+@dataclass(frozen=True)
+class _Variable:
+    name: str
+    required: frozenset[str]
+    check: Callable[[str], None] | None = None
+
+
+_ATTACHED = frozenset({"ADD", "CHECK", "DEL"})
+_VERBS = _ATTACHED | {"GC", "STATUS"}
+_VARIABLES = (
+    _Variable("CNI_COMMAND", _VERBS | {"VERSION", ""}),
+    _Variable("CNI_CONTAINERID", _ATTACHED, names.check_container_id),
+    _Variable("CNI_NETNS", _ATTACHED - {"DEL"}),
+    _Variable("CNI_IFNAME", _ATTACHED, names.check_ifname),
+    _Variable("CNI_ARGS", frozenset()),
+    _Variable("CNI_PATH", _VERBS - {"STATUS"}),
+)
+
+
+@dataclass(frozen=True)
+class _Request:
+    plugin: Plugin
+    environment: Mapping[str, str]
+    read: Callable[[], bytes]
+    netns_fd: int | None
+    execute: Execute
+
+    def variable(self, name: str) -> str:
+        return self.environment.get(name, "")
+
+
+def run(
+    plugin: Plugin,
+    environment: Mapping[str, str],
+    stdin: bytes,
+    netns_fd: int | None = None,
+    execute: Execute | None = None,
+) -> Outcome:
+    """One call as a function. A given `netns_fd` is used in place of the path in CNI_NETNS and stays open."""
+    return _serve(_Request(plugin, environment, lambda: stdin, netns_fd, execute or _execute))
+
+
+def main(plugin: Plugin) -> None:
+    """One call from this process's environment and stdin; ends the process."""
+    answer = _take_stdout()
+    request = _Request(plugin, dict(os.environ), _read_stdin, None, _execute)
+    outcome = _serve(request)
+    sys.stderr.write(outcome.stderr)
+    sys.stderr.flush()
+    code = outcome.code if _write_all(answer, outcome.stdout) else 1
+    os._exit(code)  # nothing is left to clean up, and the interpreter's own end takes 1–2 ms
+
+
+def parse_args(text: str) -> dict[str, str]:
+    """`K=V;K=V`, each pair with exactly one `=` (libcni's rule, so that values cannot hold one)."""
+    pairs = [pair.split("=") for pair in text.split(";")] if text else []
+    if not all(len(pair) == 2 for pair in pairs):
+        raise CNIError(INVALID_ENVIRONMENT, f"CNI_ARGS must be `KEY=VALUE;KEY=VALUE`, not `{text}`")
+    return dict(pairs)
+
+
+def _serve(request: _Request) -> Outcome:
+    version = CURRENT
+    try:
+        command = request.variable("CNI_COMMAND")
+        if not command and request.plugin.about:
+            return Outcome(0, b"", _about(request.plugin))
+        _check_environment(request.environment)
+        if command == "VERSION":
+            return Outcome(0, _supported(request))
+        stdin = _read(request)
+        config = Config(decode_object(stdin))
+        version = versions.of_config(config)
+        names.check_network(config.text("name"))
+        return Outcome(0, _dispatch(request, command, config, stdin))
+    except BaseException as error:
+        return _failed(error, version, request.variable("CNI_DEBUG"))
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    command = environment.get("CNI_COMMAND", "")
+    missing = []
+    for variable in _VARIABLES:
+        value = environment.get(variable.name, "")
+        if command in variable.required and not value:
+            missing.append(variable.name)
+        elif command in variable.required and variable.check:
+            variable.check(value)
+    if missing:
+        raise CNIError(INVALID_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
+
+
+def _read(request: _Request) -> bytes:
+    try:
+        return request.read()
+    except OSError as error:
+        raise CNIError(IO_FAILURE, f"error reading from stdin: {error.strerror}") from error
+
+
+def _supported(request: _Request) -> bytes:
+    """The answer to VERSION; `cniVersion` is the caller's, where stdin has one."""
+    try:
+        asked = Config(decode_object(_read(request))).text("cniVersion")
+        versions.parse(asked)
+    except (CNIError, ValueError):
+        asked = ""
+    return encode({"cniVersion": asked or CURRENT, "supportedVersions": list(request.plugin.versions)}) + b"\n"
+
+
+def _about(plugin: Plugin) -> str:
+    return f"{plugin.about}\nCNI protocol versions supported: {', '.join(plugin.versions)}\n"
+
+
+def _dispatch(request: _Request, command: str, config: Config, stdin: bytes) -> bytes:
+    if command not in _VERBS:
+        raise CNIError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
+    _check_version(request.plugin, command, config)
+    call = _call(request, command, config, stdin)
+    with _namespace(request, command) as netns_fd:
+        return _perform(request.plugin, replace(call, netns_fd=netns_fd))
+
+
+def _perform(plugin: Plugin, call: Call) -> bytes:
+    if call.command == "ADD":
+        return encode(encode_result(plugin.add(call), call.version), indent=4)
+    functions = {"DEL": plugin.delete, "CHECK": plugin.check, "STATUS": plugin.status, "GC": plugin.gc}
+    function = functions[call.command]
+    if function:
+        function(call)
+    return b""
+
+
+def _check_version(plugin: Plugin, command: str, config: Config) -> None:
+    version = versions.of_config(config)
+    try:
+        allowed = versions.allows(version, command)
+    except ValueError as error:
+        raise config.error("cniVersion", "must be a version") from error
+    if not allowed:
+        raise CNIError(INCOMPATIBLE_VERSION, f"config version {version} does not allow {command}")
+    versions.require(version, plugin.versions)
+
+
+def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Call:
+    """The call, without its namespace: that is opened after everything here has been checked."""
+    attached = command in _ATTACHED
+    return Call(
+        command=command,
+        container_id=request.variable("CNI_CONTAINERID") if attached else "",
+        netns=request.variable("CNI_NETNS") if attached else "",
+        ifname=request.variable("CNI_IFNAME") if attached else "",
+        path=tuple(entry for entry in request.variable("CNI_PATH").split(os.pathsep) if entry),
+        config=config,
+        version=versions.of_config(config),
+        prev_result=_previous(command, config),
+        runtime_config=config.mapping("runtimeConfig"),
+        valid_attachments=_valid_attachments(config) if command == "GC" else frozenset(),
+        netns_fd=None,
+        stdin=stdin,
+        environment=request.environment,
+        execute=request.execute,
+    )
+
+
+def _previous(command: str, config: Config) -> Result | None:
+    try:
+        return decode_previous(config.get("prevResult"), versions.of_config(config))
+    except CNIError:
+        if command == "DEL":  # has to work without one, and what is broken does not mend
+            return None
+        raise
+
+
+def _valid_attachments(config: Config) -> Attachments:
+    # libcni also writes the older key; where neither is there, "nothing is valid" would delete everything.
+    key = next((key for key in ("cni.dev/valid-attachments", "cni.dev/attachments") if key in config), None)
+    if key is None:
+        raise CNIError(INVALID_CONFIG, "`cni.dev/valid-attachments` is missing: GC must say what to keep")
+    return frozenset((one.text("containerID"), one.text("ifname")) for one in config.mappings(key))
+
+
+@contextmanager
+def _namespace(request: _Request, command: str) -> Iterator[int | None]:
+    """A descriptor of CNI_NETNS, which is a network namespace and not the plugin's own."""
+    path = request.variable("CNI_NETNS")
+    if command not in _ATTACHED or not path:
+        yield None
+        return
+    descriptor = _open_netns(command, path) if request.netns_fd is None else request.netns_fd
+    try:
+        if descriptor is not None:
+            _check_not_own(request, descriptor)
+        yield descriptor
+    finally:
+        if descriptor is not None and descriptor != request.netns_fd:
+            os.close(descriptor)
+
+
+def _open_netns(command: str, path: str) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        if command == "DEL":
+            return None
+        raise CNIError(INVALID_NETNS, f'failed to open netns "{path}": {error}') from error
+    if _is_netns(descriptor):
+        return descriptor
+    os.close(descriptor)
+    if command == "DEL":  # after a restart the file is there, the namespace that was mounted on it is not
+        return None
+    raise CNIError(INVALID_NETNS, f'"{path}" is not a network namespace')
+
+
+def _is_netns(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        return fcntl.ioctl(descriptor, 0xB703) == 0x40000000  # NS_GET_NSTYPE, CLONE_NEWNET: ioctl_nsfs(2)
+    except OSError:
+        return False
+
+
+def _check_not_own(request: _Request, descriptor: int) -> None:
+    if request.variable("CNI_NETNS_OVERRIDE").lower() in ("1", "true"):
+        return
+    own, given = os.stat("/proc/self/ns/net"), os.fstat(descriptor)
+    if (own.st_dev, own.st_ino) == (given.st_dev, given.st_ino):
+        raise CNIError(INVALID_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
+
+
+def _failed(error: BaseException, version: str, debug: str) -> Outcome:
+    if not isinstance(error, CNIError):
+        error = _internal(error)
+    answer = {"cniVersion": version, "code": error.code, "msg": error.msg}
+    if error.details:
+        answer["details"] = error.details
+    return Outcome(1, encode(answer, indent=4), _traceback(error) if debug else "")
+
+
+def _internal(error: BaseException) -> CNIError:
+    wrapped = CNIError(INTERNAL, str(error) or type(error).__name__)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _execute(plugin_type: str, environment: Mapping[str, str], stdin: bytes) -> Outcome:
+    """The delegate from CNI_PATH, as a child in our own process group: whoever ends us ends it too."""
+    from cni_provision.cni import invoke
+
+    path = environment.get("CNI_PATH", "").split(os.pathsep)
+    outcome = invoke.execute(invoke.find(plugin_type, path), environment, stdin)
+    if not outcome.code:
+        sys.stderr.write(outcome.stderr)
+    return outcome
+
+
+def _take_stdout() -> int:
+    """Stdout for the answer alone: what anybody else prints goes to stderr."""
+    try:
+        answer = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:
+        return 1
+    return answer
+
+
+def _read_stdin() -> bytes:
+    return b"".join(iter(lambda: os.read(0, 65536), b""))
+
+
+def _write_all(descriptor: int, content: bytes) -> bool:
+    """False where nobody reads any more."""
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    except OSError:
+        return False
+    return True
