@@ -1,7 +1,7 @@
 """One node's part of the mesh: containers that listen, and connections to what the controller names.
 
-A conversation of three frames each way: the node tells where its containers are; the controller names
-targets, the node connects to them and tells the outcomes; an empty frame ends it and the node detaches.
+The node tells where its containers are; the controller names targets; the node connects to them and tells
+the outcomes; an empty frame from the controller ends it, and the node detaches.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cni_provision.checks.subject import Subject
 from cni_provision.cni.config import load_conflist
 from cni_provision.node.container import PORT, Attached, attached
 from cni_provision.node.probe import detach_leftovers, maps_ports, serialised
+from cni_provision.node.protocol import Reply
 from cni_provision.node.traffic import connect, echo, listener
 
 WITHIN = 3.0  # seconds for one target
@@ -57,14 +58,14 @@ class Presence:
     host_port: int | None
 
 
-def serve(subject: Subject, receive: Callable[[], bytes], send: Callable[[bytes], None]) -> None:
-    """Speak the mesh's conversation; `receive` and `send` carry frame bodies."""
+def serve(subject: Subject, receive: Callable[[], bytes], send: Callable[[Reply], None]) -> None:
+    """Speak the mesh's conversation; `receive` gives the body of the controller's next frame."""
     with serialised(), ExitStack() as stack:
         detach_leftovers(subject)
         containers = {container.network.name: container for container in open_containers(subject, stack)}
-        send(json.dumps({"node_address": node_address(), "presences": presences(containers)}).encode())
+        send(Reply(facts={"node_address": node_address(), "presences": presences(containers)}))
         targets = [Target(**target) for target in json.loads(receive())]
-        send(json.dumps([asdict(outcome) for outcome in reach_all(containers, targets)]).encode())
+        send(Reply(facts={"reached": [asdict(outcome) for outcome in reach_all(containers, targets)]}))
         receive()
 
 
