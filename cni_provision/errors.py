@@ -4,6 +4,7 @@ CniProvisionError                     1   ours
 ├── UserError                        65   something that the user wrote
 │   ├── Mistakes                     65   every mistake of one run, each with its place
 │   └── NeedsAnsible                 65   the inventory uses what only Ansible can evaluate
+├── LabFailed                         1   this machine cannot carry the lab: what is missing
 ├── Declined                          3   the prompt was answered with no
 ├── NodeError                         3   one node, the others go on
 │   ├── Unreachable                   4   no session: the network, the SSH server, the host key, the login
@@ -93,6 +94,10 @@ class Mistakes(UserError):
 
 class NeedsAnsible(UserError):
     """A value that only Ansible can evaluate (facts, most lookups and filters, inventory plugins, vault)."""
+
+
+class LabFailed(CniProvisionError):
+    """This machine cannot carry the lab: a program, a right or a feature of the kernel is missing."""
 
 
 class Declined(CniProvisionError):
