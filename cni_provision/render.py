@@ -1,0 +1,191 @@
+"""Networks as declared → conflists: parameters checked, template evaluated, the result checked, mistakes explained.
+
+A mistake is shown at the inventory's value, with the template line that wrote it beside it; where the inventory is
+not to blame (text that is not JSON, an undefined name), it is the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as Folder
+
+from cni_provision import conflist, data, render_parameters
+from cni_provision.conflist_shape import Problem
+from cni_provision.errors import Diagnostic, Mistakes, UserError
+from cni_provision.inventory.model import Network, Node, PluginSource, Value
+from cni_provision.render_explain import LITERAL, Attempt, Mistake, of_parameter
+from cni_provision.render_parameters import Signature
+from cni_provision.render_template import OMIT, Templates, without_omitted
+
+VARIABLE_FOLDERS = ("group_vars", "host_vars")
+
+
+@dataclass(frozen=True)
+class Conflist:
+    """A network's configuration as it lands on a node; `types` are the executables that it needs, IPAM included."""
+
+    network: str
+    file_name: str
+    text: str
+    types: tuple[str, ...]
+    cni_version: str
+    network_declaration: Network
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What a declaration gives: text and types, or mistakes (warnings may stand beside a text)."""
+
+    text: str = ""
+    types: tuple[str, ...] = ()
+    cni_version: str = ""
+    secret: bool = False
+    mistakes: tuple[Mistake, ...] = ()
+
+    def conflist(self, network: Network) -> Conflist | None:
+        """The conflist of a network that gave this; None if it gave mistakes."""
+        if not self.text:
+            return None
+        return Conflist(
+            network.name, network.file_name, self.text, self.types, self.cni_version, network, self.secret
+        )
+
+
+class Renderer:
+    """Renders networks; what was rendered from the same values before is not rendered again."""
+
+    def __init__(self, templates: Templates) -> None:
+        self.templates = templates
+        self._known: dict[tuple[str, ...], Rendering] = {}
+        self._reads_node: dict[str, bool] = {}
+
+    def rendering(self, network: Network, node: Node) -> Rendering:
+        """What a node's network gives."""
+        foreign = replaced_types(node.declarations.plugins)
+        key = self._key(network, node, foreign)
+        if key not in self._known:
+            self._known[key] = self._render(network, node, foreign)
+        return self._known[key]
+
+    def _key(self, network: Network, node: Node, foreign: frozenset[str]) -> tuple[str, ...]:
+        template = network.template or LITERAL
+        if template not in self._reads_node:
+            self._reads_node[template] = self.templates.reads_node(template)
+        on = node.name if self._reads_node[template] else ""
+        values = repr((network.parameters, network.plugins, sorted(foreign), node.declarations.runtime))
+        return (template, network.name, network.file_name, network.cni_version, on, values)
+
+    def _render(self, network: Network, node: Node, foreign: frozenset[str]) -> Rendering:
+        template, given = network.template or LITERAL, _given(network)
+        try:
+            signature = self.templates.signature(template)
+            wrong = render_parameters.check(signature, given)
+            if wrong:
+                return Rendering(mistakes=tuple(_of_parameters(network, problem) for problem in wrong))
+            variables = _variables(signature, given, network, node)
+            text = self.templates.render(template, variables)
+        except UserError as error:
+            return Rendering(mistakes=(_unusable(error),))
+        secret = bool(signature.secrets(given))
+        return _judged(Attempt(self.templates, template, network, variables, given, text, secret), foreign)
+
+
+def _judged(attempt: Attempt, foreign: frozenset[str]) -> Rendering:
+    """The rendering that a template's text is, or its mistakes."""
+    try:
+        document = without_omitted(json.loads(attempt.text, object_pairs_hook=_without_doubles))
+    except ValueError as error:
+        return Rendering(mistakes=(attempt.not_json(error),))
+    problems = conflist.check(document, foreign)
+    mistakes = attempt.mistakes(problems) if problems else ()
+    if any(problem.severity == "error" for problem in problems):
+        return Rendering(mistakes=mistakes)
+    text, types = conflist.canonical(document), conflist.plugin_types(document)
+    return Rendering(text, types, document["cniVersion"], attempt.secret, mistakes)
+
+
+def _without_doubles(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"the key `{next(name for name in names if names.count(name) > 1)}` stands twice")
+    return mapping
+
+
+def _given(network: Network) -> Mapping[str, Value]:
+    """The parameters of the inventory; a literal list is the parameter `plugins` of the template `raw`."""
+    literal = {"plugins": [dict(item) for item in network.plugins]} if network.plugins else {}
+    return {**network.parameters, **literal}
+
+
+def _variables(signature: Signature, given: Mapping[str, Value], network: Network, node: Node) -> Mapping[str, Value]:
+    runtime = node.declarations.runtime
+    return {
+        **render_parameters.complete(signature, given, OMIT),
+        "network": {"name": network.name, "cni_version": network.cni_version, "file": network.file_name},
+        "node": {"name": node.name, "groups": list(node.groups)},
+        "runtime": {"conf_dir": runtime.conf_dir, "bin_dir": runtime.bin_dir, "cache_dir": runtime.cache_dir},
+    }
+
+
+def _of_parameters(network: Network, problem: Problem) -> Mistake:
+    return Mistake(problem, of_parameter(network, problem.path) if problem.path else ())
+
+
+def _unusable(error: UserError) -> Mistake:
+    """A template that is not there (the network names it wrongly), or cannot be evaluated (its own line)."""
+    return Mistake(Problem((), error.message, error.hint), None if error.place else ("template",), error.place)
+
+
+def replaced_types(sources: Iterable[PluginSource]) -> frozenset[str]:
+    """Types that the user's own executables provide: their configuration is not ours to judge."""
+    return frozenset(name for source in sources if source.source == "file" for name in file_names(source))
+
+
+def file_names(source: PluginSource) -> tuple[str, ...]:
+    """The executable's name of a `file` source: as `plugins` says, else the file's own; `my_plugin.py` is built."""
+    stem = Folder(source.path or source.name).name
+    return source.plugins or (stem.removesuffix(".py").replace("_", "-") if stem.endswith(".py") else stem,)
+
+
+def template_folders(nodes: Iterable[Node]) -> tuple[Folder, ...]:
+    """`templates/` beside the inventory's files that declare networks, then those that come with the program."""
+    files = {network.place.file for node in nodes for network in node.declarations.networks if network.place}
+    beside = {_inventory_folder(Folder(file)) / "templates" for file in files}
+    return (*sorted(beside), data.root() / "templates")
+
+
+def _inventory_folder(file: Folder) -> Folder:
+    """The folder of an inventory, from any file of it."""
+    above = [parent for parent in file.parents if parent.name in VARIABLE_FOLDERS]
+    return above[-1].parent if above else file.parent
+
+
+def renderer(nodes: Iterable[Node]) -> Renderer:
+    """A renderer with all templates that these nodes may name."""
+    return Renderer(Templates(template_folders(nodes)))
+
+
+def render(node: Node) -> tuple[Conflist, ...]:
+    """The conflists of one node; raises `Mistakes` with all that is wrong."""
+    drawing = renderer([node])
+    pairs = [(network, drawing.rendering(network, node)) for network in node.declarations.networks]
+    mistakes = diagnostics(pairs, None)
+    if mistakes:
+        raise Mistakes(mistakes)
+    return tuple(found for network, rendering in pairs if (found := rendering.conflist(network)))
+
+
+def diagnostics(
+    pairs: Iterable[tuple[Network, Rendering]], node: str | None, severity: str = "error"
+) -> tuple[Diagnostic, ...]:
+    """What the renderings of one node's networks have to say."""
+    return tuple(
+        mistake.diagnostic(network, node)
+        for network, rendering in pairs
+        for mistake in rendering.mistakes
+        if mistake.problem.severity == severity
+    )
