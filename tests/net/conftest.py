@@ -1,0 +1,38 @@
+"""Network namespaces of a test's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+
+@pytest.fixture
+def make_netns() -> Iterator[Callable[[], int]]:
+    """A function that makes network namespaces and gives descriptors of them; they go when the test ends."""
+    with ExitStack() as stack:
+
+        def make() -> int:
+            holder = stack.enter_context(
+                subprocess.Popen(
+                    ["unshare", "--net", "sh", "-c", "echo ready; exec cat"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            stack.callback(holder.kill)
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n"
+            fd = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY)
+            stack.callback(os.close, fd)
+            return fd
+
+        yield make
+
+
+@pytest.fixture
+def netns_fd(make_netns: Callable[[], int]) -> int:
+    return make_netns()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from cni_provision.net import link, sysctl
+from cni_provision.net.link import Settings
+from cni_provision.net.rtnl import Socket
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("net/ipv4/ip_forward", "/proc/sys/net/ipv4/ip_forward"),
+        ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
+        ("net/ipv4/conf/eth0.100/arp_notify", "/proc/sys/net/ipv4/conf/eth0.100/arp_notify"),
+        ("net.ipv4.conf.eth0/100.arp_notify", "/proc/sys/net/ipv4/conf/eth0.100/arp_notify"),
+        ("kernel", "/proc/sys/kernel"),
+    ],
+)
+def test_keys(key: str, path: str) -> None:
+    assert sysctl.path(key) == path
+
+
+@pytest.mark.parametrize("key", ["", "net/../../etc/passwd", "net..ipv4", "/net/ipv4", "net/ipv4/", "../x", "."])
+def test_keys_that_leave_the_tree(key: str) -> None:
+    with pytest.raises(ValueError, match="is not a sysctl key"):
+        sysctl.path(key)
+
+
+@pytest.mark.root
+def test_a_value_in_another_namespace(netns_fd: int) -> None:
+    with Socket(netns_fd) as socket:
+        link.create(socket, link.bridge(), Settings(name="br.7"))
+    key = "net/ipv4/conf/br.7/arp_notify"
+    assert sysctl.read(key, netns_fd) == "0"
+    sysctl.write(key, "1", netns_fd)
+    assert sysctl.read(key, netns_fd) == "1"
+    with pytest.raises(FileNotFoundError):
+        sysctl.read(key)
+
+
+@pytest.mark.root
+def test_a_value_that_the_kernel_refuses(netns_fd: int) -> None:
+    with pytest.raises(OSError, match="writing `many`") as caught:
+        sysctl.write("net/ipv4/ip_forward", "many", netns_fd)
+    assert caught.value.filename == "/proc/sys/net/ipv4/ip_forward"
+
+
+@pytest.mark.root
+def test_a_parameter_that_may_be_absent(netns_fd: int) -> None:
+    assert not sysctl.write_if_present("net/ipv4/conf/absent/arp_notify", "1", netns_fd)
+    assert sysctl.write_if_present("net/ipv4/ip_forward", "1", netns_fd)
