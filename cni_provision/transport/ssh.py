@@ -86,9 +86,9 @@ def multiplexing(connection: Connection) -> tuple[str, ...]:
 def control_folder(environment: Mapping[str, str]) -> Path:
     """A folder of this user alone, with a path short enough for sockets in it; raises `UserError`."""
     runtime = environment.get("XDG_RUNTIME_DIR")
-    choices = [Path(runtime, "cni-provision")] if runtime else []
-    choices.append(Path(tempfile.gettempdir(), f"cni-provision-{os.getuid()}"))
-    choices.append(Path(f"/tmp/cni-provision-{os.getuid()}"))
+    choices = [Path(runtime, "cni-provision-ssh")] if runtime else []
+    choices.append(Path(tempfile.gettempdir(), f"cni-provision-ssh-{os.getuid()}"))
+    choices.append(Path(f"/tmp/cni-provision-ssh-{os.getuid()}"))
     folder = next((path for path in choices if len(f"{path}/") + SOCKET_NAME < LONGEST_SOCKET_PATH), choices[-1])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()

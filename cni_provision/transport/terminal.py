@@ -9,38 +9,36 @@ controlling one. It answers one question; a second one means that the password w
 from __future__ import annotations
 
 SOURCE = """
-import os, pty, sys
+import fcntl, os, pty, select, signal, sys, termios
 password = b""
 while not password.endswith(b"\\n"):
     byte = os.read(0, 1)
     if not byte:
         sys.exit(1)
     password += byte
-kept = [os.dup(number) for number in range(3)]
-child, terminal = pty.fork()
+terminal, inner = pty.openpty()
+ended, ends = os.pipe()
+os.set_blocking(ends, False)
+signal.signal(signal.SIGCHLD, lambda *_: None)
+signal.set_wakeup_fd(ends)
+child = os.fork()
 if child == 0:
-    for number in range(3):
-        os.dup2(kept[number], number)
-        os.close(kept[number])
+    os.setsid()
+    fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
     os.execvp(sys.argv[1], sys.argv[1:])
-for number in kept:
-    os.close(number)
 os.close(0)
 os.close(1)
 asked = 0
-while True:
-    try:
-        words = os.read(terminal, 1024)
-    except OSError:
+while asked < 2:
+    ready = select.select([terminal, ended], [], [])[0]
+    if ended in ready:
         break
-    if not words:
-        break
-    if b":" in words:
+    if b":" in os.read(terminal, 1024):
         asked += 1
-        if asked > 1:
-            break
-        os.write(terminal, password)
+        if asked == 1:
+            os.write(terminal, password)
 os.close(terminal)
+os.close(inner)
 status = os.waitpid(child, 0)[1]
 sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 """
