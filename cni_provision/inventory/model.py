@@ -1,20 +1,24 @@
 """What an inventory declares, after reading, merging and checking: plain values, each with its place.
 
 `Places` maps the path of a value below a node's variables (("cni_networks", 0, "parameters", "mtu")) to
-where its winner stands; `Place`s of templated values are those of the template text.
+where its winner stands; `Place`s of templated values are those of the template text. The declared dataclasses
+carry, in `Annotated`, the documentation and the kind of each field: decoder and JSON Schema read them there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, NewType
 
-from cni_provision.errors import Place
+from cni_provision.errors import Diagnostic, Place
+from cni_provision.inventory import kinds
 
 Value = Any  # a YAML value: str, int, float, bool, None, list, dict
 Path = tuple[str | int, ...]
 Places = Mapping[Path, Place]
+ScalarText = NewType("ScalarText", str)  # text that may be written as a number
+INTERNAL = {"internal": True}  # metadata of fields that nobody declares
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,27 @@ class Connection:
 class Network:
     """One declared network: a template with parameters, or a literal plugin list."""
 
-    name: str
-    order: int = 50
-    template: str | None = None
-    parameters: Mapping[str, Value] = field(default_factory=dict)
-    plugins: tuple[Mapping[str, Value], ...] = ()  # literal, `template` is None or "raw"
-    cni_version: str = "1.0.0"
-    file: str | None = None  # file name; default `<order>-<name>.conflist`
-    place: Place | None = None
-    places: Places = field(default_factory=dict)  # of what is below the network, relative to it
+    name: Annotated[str, "the network's name, unique on its node", kinds.NETWORK_NAME]
+    order: Annotated[int, "runtimes read conflists by file name, and this number starts it", kinds.Between(0, 99)] = (
+        50
+    )
+    template: Annotated[str | None, "the template in `templates/` that makes the conflist", kinds.TEMPLATE_NAME] = (
+        None
+    )
+    parameters: Annotated[Mapping[str, Value], "the template's parameters"] = field(default_factory=dict)
+    plugins: Annotated[
+        tuple[Mapping[str, Value], ...], "the plugins of the conflist, literally (no `template`, or `raw`)"
+    ] = ()
+    cni_version: Annotated[
+        str,
+        "the version of the specification that the conflist is written in",
+        kinds.OneOf("a version of the CNI specification", kinds.CNI_VERSIONS),
+    ] = "1.0.0"
+    file: Annotated[str | None, "the conflist's file name, `<order>-<name>.conflist` if absent", kinds.FILE_NAME] = (
+        None
+    )
+    place: Place | None = field(default=None, metadata=INTERNAL)
+    places: Places = field(default_factory=dict, metadata=INTERNAL)  # of what is below the network, relative to it
 
     @property
     def file_name(self) -> str:
@@ -61,65 +77,84 @@ class Network:
 
 @dataclass(frozen=True)
 class PluginSource:
-    """Where plugin executables come from.
+    """Where plugin executables come from; `plugins` narrows to some names, empty means all.
 
-    `source` is `builtin` (this project's plugins), `release` (a tarball: `url` is https:// or a local path,
-    `checksums` maps an architecture, Go's name, to the SHA-256 of its tarball, and `{arch}` in `url`
-    is replaced) or `file` (`path` on the controller, `checksum` optional). `plugins` narrows to some
-    names; empty means all.
+    Paths (`path`, a local `url`) are absolute: relative ones start at the inventory's folder.
     """
 
-    name: str
-    source: str
-    plugins: tuple[str, ...] = ()
-    url: str | None = None
-    version: str | None = None
-    checksums: Mapping[str, str] = field(default_factory=dict)
-    path: str | None = None
-    checksum: str | None = None
-    place: Place | None = None
+    name: Annotated[str, "the name of this source", kinds.WORD]
+    source: Annotated[
+        str,
+        "`builtin`: this project's plugins; `release`: a tarball with checksums; `file`: one executable",
+        kinds.OneOf("a kind of source", ("builtin", "release", "file")),
+    ]
+    plugins: Annotated[tuple[Annotated[str, kinds.PLUGIN_NAME], ...], "only these executables; all if empty"] = ()
+    url: Annotated[
+        str | None, "of a release: https address or local path; `{arch}` stands for the architecture", kinds.ADDRESS
+    ] = None
+    version: Annotated[str | None, "of a release, for people"] = None
+    checksums: Annotated[
+        Mapping[str, Annotated[str, kinds.CHECKSUM]],
+        "of a release: the tarball's checksum by architecture",
+        kinds.Keys(kinds.OneOf("an architecture", kinds.ARCHITECTURES)),
+    ] = field(default_factory=dict)
+    path: Annotated[str | None, "of a file: the executable, from the inventory's folder"] = None
+    checksum: Annotated[str | None, "of a file: its checksum", kinds.CHECKSUM] = None
+    place: Place | None = field(default=None, metadata=INTERNAL)
 
 
 @dataclass(frozen=True)
 class Runtime:
     """Where the node's container runtime looks."""
 
-    conf_dir: str = "/etc/cni/net.d"
-    bin_dir: str = "/opt/cni/bin"
-    cache_dir: str = "/var/lib/cni"
+    conf_dir: Annotated[str, "the folder of conflists", kinds.FOLDER] = "/etc/cni/net.d"
+    bin_dir: Annotated[str, "the folder of plugin executables", kinds.FOLDER] = "/opt/cni/bin"
+    cache_dir: Annotated[str, "where results of attachments are kept", kinds.FOLDER] = "/var/lib/cni"
 
 
 @dataclass(frozen=True)
 class Kernel:
     """What the node's kernel must have: module names and sysctl values (as text)."""
 
-    modules: tuple[str, ...] = ()
-    sysctl: Mapping[str, str] = field(default_factory=dict)
+    modules: Annotated[tuple[Annotated[str, kinds.MODULE], ...], "modules to load, now and at boot"] = ()
+    sysctl: Annotated[Mapping[str, ScalarText], "values to set, now and at boot", kinds.Keys(kinds.SYSCTL)] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True)
 class Verify:
     """What is proved after an apply: `networks` empty means all."""
 
-    enabled: bool = True
-    probe: bool = True
-    networks: tuple[str, ...] = ()
-    timeout: float = 30.0
+    enabled: Annotated[bool, "whether anything is proved after an apply"] = True
+    probe: Annotated[bool, "whether throwaway containers are attached and traffic is sent"] = True
+    networks: Annotated[tuple[Annotated[str, kinds.NETWORK_NAME], ...], "only these networks; all if empty"] = ()
+    timeout: Annotated[float, "seconds for the checks of one node", kinds.Between(1, 3600)] = 30.0
 
 
 @dataclass(frozen=True)
 class Declarations:
-    """Everything that is declared for one node, merged and checked."""
+    """Everything that is declared for one node, merged and checked; `cni_<field>` is the variable of a field."""
 
-    networks: tuple[Network, ...] = ()
-    plugins: tuple[PluginSource, ...] = ()
-    runtime: Runtime = field(default_factory=Runtime)
-    kernel: Kernel = field(default_factory=Kernel)
-    prune: tuple[str, ...] = ()
-    adopt: tuple[str, ...] = ()
-    verify: Verify = field(default_factory=Verify)
-    owner: str = "cni-provision"
-    state: str = "present"
+    networks: Annotated[tuple[Network, ...], "the networks of the node"] = ()
+    plugins: Annotated[tuple[PluginSource, ...], "where plugin executables come from; `builtin` alone if absent"] = ()
+    runtime: Annotated[Runtime, "where the node's container runtime looks"] = field(default_factory=Runtime)
+    kernel: Annotated[Kernel, "what the node's kernel must have"] = field(default_factory=Kernel)
+    prune: Annotated[
+        tuple[Annotated[str, kinds.PATTERN], ...],
+        "foreign files to remove: names or globs in `conf_dir`, or absolute",
+    ] = ()
+    adopt: Annotated[
+        tuple[Annotated[str, kinds.PATTERN], ...],
+        "files that exist and may be taken over: names or globs, as in prune",
+    ] = ()
+    verify: Annotated[Verify, "what is proved after an apply"] = field(default_factory=Verify)
+    owner: Annotated[
+        str, "who these declarations belong to; owners on one node do not touch each other", kinds.WORD
+    ] = "cni-provision"
+    state: Annotated[
+        str, "`absent` takes everything of the owner off the node", kinds.OneOf("a state", ("present", "absent"))
+    ] = "present"
 
 
 @dataclass(frozen=True)
@@ -140,3 +175,4 @@ class Inventory:
     nodes: tuple[Node, ...]
     source: str
     digest: str
+    warnings: tuple[Diagnostic, ...] = ()

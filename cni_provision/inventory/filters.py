@@ -1,0 +1,203 @@
+"""The filters and lookups of Ansible that inventories may use without it; each gives Ansible's value or refuses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cni_provision.errors import NeedsAnsible
+from cni_provision.inventory import networkfilters
+from cni_provision.inventory.lazy import plain
+
+TRUE, FALSE = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
+LOOKUP_HINT = "only the lookups `env` and `file` work here; for others add `--reader ansible`"
+
+
+def to_bool(value: Any) -> bool:
+    """`yes on true 1` and their opposites. Raises ValueError for anything else, which Ansible takes as false."""
+    word = str(value).lower() if isinstance(value, (str, int)) else ""
+    if word not in TRUE + FALSE:
+        raise ValueError(f"`{value}` is neither true nor false")
+    return word in TRUE
+
+
+def to_json(value: Any, **options: Any) -> str:
+    return json.dumps(plain(value), default=str, **options)
+
+
+def from_json(text: str) -> Any:
+    return json.loads(text)
+
+
+def regex_replace(
+    value: Any = "",
+    pattern: str = "",
+    replacement: str = "",
+    ignorecase: bool = False,
+    multiline: bool = False,
+    count: int = 0,
+    mandatory_count: int = 0,
+) -> str:
+    text, found = re.compile(pattern, flags(ignorecase, multiline)).subn(replacement, str(value), count=count)
+    if mandatory_count and mandatory_count != found:
+        raise ValueError(f"`{pattern}` matches {found} times in `{value}`, not {mandatory_count} times")
+    return text
+
+
+def regex_search(value: Any, pattern: str, *groups: str, ignorecase: bool = False, multiline: bool = False) -> Any:
+    """The match, or the groups asked for as `\\1` or `\\g<name>`; None without a match."""
+    found = re.search(pattern, str(value), flags(ignorecase, multiline))
+    if not found or not groups:
+        return found and found[0]
+    names = [re.fullmatch(r"\\(?:g<(\w+)>|(\d+))", group) for group in groups]
+    if not all(names):
+        raise ValueError("groups are written `\\\\1` or `\\\\g<name>`")
+    return [found[name[1] or int(name[2])] for name in names if name]
+
+
+def flags(ignorecase: object, multiline: object) -> int:
+    return (re.IGNORECASE if ignorecase else 0) | (re.MULTILINE if multiline else 0)
+
+
+def combine(*mappings: Any, recursive: bool = False, list_merge: str = "replace") -> dict[Any, Any]:
+    """Mappings (or lists of them) on top of each other."""
+    if list_merge != "replace":
+        raise NeedsAnsible(
+            f"`combine(list_merge='{list_merge}')`", hint="only Ansible does it: add `--reader ansible`"
+        )
+    result: dict[Any, Any] = {}
+    for mapping in flat(mappings):
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"`combine` takes mappings, not `{type(mapping).__name__}`")
+        result = merged(result, mapping) if recursive else {**result, **mapping}
+    return result
+
+
+def flat(values: Iterable[Any]) -> list[Any]:
+    """One level of lists removed."""
+    return [item for value in values for item in (value if not isinstance(value, (str, Mapping)) else [value])]
+
+
+def merged(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def dict2items(mapping: Any, key_name: str = "key", value_name: str = "value") -> list[dict[str, Any]]:
+    if not isinstance(mapping, Mapping):
+        raise TypeError("`dict2items` takes a mapping")
+    return [{key_name: key, value_name: value} for key, value in mapping.items()]
+
+
+def items2dict(items: Any, key_name: str = "key", value_name: str = "value") -> dict[Any, Any]:
+    return {item[key_name]: item[value_name] for item in items}
+
+
+def union(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
+    """Both without repetition, in order (Ansible's order of plain items is arbitrary)."""
+    return once([*first, *second])
+
+
+def difference(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
+    others = list(second)
+    return once(item for item in first if item not in others)
+
+
+def intersect(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
+    others = list(second)
+    return once(item for item in first if item in others)
+
+
+def once(items: Iterable[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for item in items:
+        if item not in kept:
+            kept.append(item)
+    return kept
+
+
+def ternary(value: Any, when_true: Any, when_false: Any, when_none: Any = None) -> Any:
+    if value is None and when_none is not None:
+        return when_none
+    return when_true if value else when_false
+
+
+def digest(value: Any, kind: str = "sha1") -> str:
+    return hashlib.new(kind, str(value).encode()).hexdigest()
+
+
+def b64encode(value: Any, encoding: str = "utf-8", urlsafe: bool = False) -> str:
+    encode = base64.urlsafe_b64encode if urlsafe else base64.b64encode
+    return encode(str(value).encode(encoding)).decode()
+
+
+def b64decode(value: Any, encoding: str = "utf-8", urlsafe: bool = False) -> str:
+    decode = base64.urlsafe_b64decode if urlsafe else base64.b64decode
+    return decode(str(value)).decode(encoding)
+
+
+def lookup(kind: str, *terms: Any, **options: Any) -> Any:
+    """What a lookup finds, several terms joined by commas."""
+    found = query(kind, *terms, **options)
+    return found[0] if len(found) == 1 else ",".join(found)
+
+
+def query(kind: str, *terms: Any, **options: Any) -> list[Any]:
+    """`env` and `file`. Raises NeedsAnsible for any other lookup or option."""
+    name = kind.removeprefix("ansible.builtin.")
+    if name not in LOOKUPS:
+        raise NeedsAnsible(f"the lookup `{kind}`", hint=LOOKUP_HINT)
+    if options.keys() - {"default"} or (options and name != "env"):
+        raise NeedsAnsible(f"options of the lookup `{kind}`", hint=LOOKUP_HINT)
+    return [LOOKUPS[name](str(term), **options) for term in flat(terms)]
+
+
+def from_environment(name: str, default: Any = "") -> Any:
+    return os.environ.get(name, default)
+
+
+def from_file(path: str) -> str:
+    """A file's text without white space at its end; relative paths start here, or in `files/` here."""
+    name = os.path.expanduser(path)
+    found = next((item for item in (os.path.join("files", name), name) if os.path.isfile(item)), None)
+    if found is None:
+        raise ValueError(f"there is no file `{path}`")
+    with open(found, encoding="utf-8") as file:
+        return file.read().rstrip()
+
+
+LOOKUPS: dict[str, Callable[..., Any]] = {"env": from_environment, "file": from_file}
+NETWORK: dict[str, Callable[..., Any]] = {
+    "ipaddr": networkfilters.ipaddr,
+    "ipv4": networkfilters.ipv4,
+    "ipv6": networkfilters.ipv6,
+    "ipsubnet": networkfilters.ipsubnet,
+    "ipmath": networkfilters.ipmath,
+    "nthhost": networkfilters.nthhost,
+}
+FILTERS: dict[str, Callable[..., Any]] = {
+    "bool": to_bool,
+    "to_json": to_json,
+    "from_json": from_json,
+    "regex_replace": regex_replace,
+    "regex_search": regex_search,
+    "combine": combine,
+    "dict2items": dict2items,
+    "items2dict": items2dict,
+    "union": union,
+    "difference": difference,
+    "intersect": intersect,
+    "ternary": ternary,
+    "hash": digest,
+    "b64encode": b64encode,
+    "b64decode": b64decode,
+    **NETWORK,
+}

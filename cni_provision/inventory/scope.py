@@ -1,0 +1,280 @@
+"""A node's variables, evaluated when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from cni_provision.errors import Diagnostic, NeedsAnsible, Place, UserError
+from cni_provision.inventory.complaints import did_you_mean
+from cni_provision.inventory.connection import CONNECTION_VARIABLES
+from cni_provision.inventory.lazy import LazyMapping, LazySequence, plain, settled
+from cni_provision.inventory.located import OMIT, VAULTED, Located, locate
+from cni_provision.inventory.model import Value
+from cni_provision.inventory.static import READER_HINT
+from cni_provision.inventory.varsfiles import Sealed
+
+if TYPE_CHECKING:
+    from cni_provision.inventory.template import Engine
+
+# Known to Ansible only while it runs tasks.
+FACTS = frozenset({"playbook_dir", "role_path", "role_name", "play_hosts", "vars", "environment"})
+NODE_INDEX = "node_index"
+
+
+class TemplateFault(UserError):
+    """A template that has no value; `related` are the places that led to it."""
+
+    def __init__(self, message: str, at: Located, hint: str | None = None, *, undefined: bool = False) -> None:
+        super().__init__(message, place=at.place, hint=hint)
+        self.spot = at.spot
+        self.undefined = undefined
+        self.related: list[tuple[Place, str]] = []
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        related = tuple(self.related)
+        return (Diagnostic(self.message, self.place, self.hint, width=self.spot.width, related=related),)
+
+
+@dataclass
+class Fleet:
+    """What all nodes' templates share: the hosts in order, the groups, and each host's scope."""
+
+    hosts: Mapping[str, int]
+    groups: Mapping[str, Sequence[str]]
+    variables: Callable[[str], Sealed]
+    group_names: Callable[[str], list[str]]
+    scopes: dict[str, Scope] = field(default_factory=dict)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Jinja, imported when the first template is met."""
+        from cni_provision.inventory.template import Engine
+
+        return Engine()
+
+    def scope(self, name: str) -> Scope:
+        """The scope of a host; raises KeyError for a name that the inventory has not."""
+        if name not in self.scopes:
+            if name not in self.hosts:
+                raise KeyError(name)
+            self.scopes[name] = Scope(name, self, self.variables(name))
+        return self.scopes[name]
+
+
+class Evaluated(Mapping[str, Any]):
+    """The variables of one node, each evaluated when it is read, by `read`. Raises UserError then."""
+
+    __slots__ = ("_read", "_scope")
+
+    def __init__(self, scope: Scope, read: Callable[[str], Any]) -> None:
+        self._scope = scope
+        self._read = read
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._scope.sealed.variables or name in MAGIC
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._scope.sealed.variables
+        yield from (name for name in MAGIC if name not in self._scope.sealed.variables)
+
+    def __len__(self) -> int:
+        return len(self._scope.sealed.variables.keys() | MAGIC.keys())
+
+    def __repr__(self) -> str:
+        return f"<variables of {self._scope.name}>"
+
+
+class HostVars(Mapping[str, Evaluated]):
+    """`hostvars`: every host's variables, as templates see them."""
+
+    __slots__ = ("_fleet",)
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def __getitem__(self, name: str) -> Evaluated:
+        scope = self._fleet.scope(name)
+        return Evaluated(scope, scope.resolve)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fleet.hosts)
+
+    def __len__(self) -> int:
+        return len(self._fleet.hosts)
+
+
+@dataclass
+class Scope:
+    """One node's variables and what they evaluate to."""
+
+    name: str
+    fleet: Fleet
+    sealed: Sealed
+    known: dict[int, tuple[Located, Any]] = field(default_factory=dict)
+    active: dict[int, Located] = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> Evaluated:
+        """The plain values, for conflist templates."""
+        return Evaluated(self, self.variable)
+
+    def settle(self, located: Located) -> Located:
+        """The value with everything evaluated; templates keep their place. Raises UserError."""
+        if not located.dynamic:
+            return located
+        if isinstance(located.value, dict):
+            children = {key: self.settle(child) for key, child in located.value.items()}
+            children = {key: child for key, child in children.items() if child.value is not OMIT}
+            return Located(children, located.place, located.width, located.keys)
+        if isinstance(located.value, list):
+            items = [item for item in map(self.settle, located.value) if item.value is not OMIT]
+            return Located(items, located.place, located.width)
+        return self.settle_text(located)
+
+    def settle_text(self, located: Located) -> Located:
+        """A template whose value is a container of the inventory gives that, with the places it has."""
+        value = self.evaluate(located)
+        try:
+            return settled(value) or locate(plain(value), located)
+        except UserError as error:
+            raise self.traced(error, located) from error
+        except Exception as error:
+            raise self.fault(error, located) from error
+
+    def variable(self, name: str) -> Value:
+        """The plain value of a variable. Raises KeyError, UserError."""
+        if self.is_magic(name):
+            return plain(self.magic(name)) if name != "hostvars" else self.magic(name)
+        return self.settle(self.sealed.variables[name]).plain
+
+    def is_magic(self, name: str) -> bool:
+        """Ansible's own variables cannot be set; ours gives way to a variable of that name."""
+        return name in MAGIC and not (name == NODE_INDEX and name in self.sealed.variables)
+
+    def evaluate(self, located: Located) -> Any:
+        """A value as templates see it: containers are lazy."""
+        if isinstance(located.value, dict):
+            return LazyMapping(located, self)
+        if isinstance(located.value, list):
+            return LazySequence(located, self)
+        if located.value is VAULTED:
+            raise NeedsAnsible("the value is vaulted", place=located.place, hint=READER_HINT)
+        if not located.template:
+            return located.value
+        key = id(located)
+        if key not in self.known:
+            self.known[key] = (located, self.render(located))
+        return self.known[key][1]
+
+    def render(self, located: Located) -> Any:
+        """The value of a template. Raises TemplateFault, NeedsAnsible."""
+        if id(located) in self.active:
+            raise self.cycle(located)
+        self.active[id(located)] = located
+        try:
+            return self.fleet.engine.evaluate(located.value, self.resolve)
+        except UserError as error:
+            raise self.traced(error, located) from error
+        except Exception as error:
+            raise self.fault(error, located) from error
+        finally:
+            del self.active[id(located)]
+
+    def resolve(self, name: str) -> Any:
+        """What a template finds by a name: a variable of this node, or Jinja's `missing`."""
+        from jinja2.utils import missing
+
+        self.refuse_sealed()
+        if self.is_magic(name):
+            return self.magic(name)
+        located = self.sealed.variables.get(name)
+        if located is None:
+            return self.unknown(name, missing)
+        try:
+            return self.evaluate(located)
+        except TemplateFault as fault:
+            if not fault.undefined:
+                raise
+            return self.fleet.engine.undefined(name, fault)
+
+    def refuse_sealed(self) -> None:
+        """With a vaulted file among the sources, nothing is known for sure."""
+        for place in self.sealed.places:
+            raise NeedsAnsible("a file of variables is vaulted", place=place, hint=READER_HINT)
+
+    def unknown(self, name: str, missing: object) -> object:
+        """Undefined, unless it is something that Ansible would know."""
+        if name in FACTS or (name.startswith("ansible_") and name not in CONNECTION_VARIABLES):
+            raise NeedsAnsible(f"`{name}` is known only while Ansible runs", hint=READER_HINT)
+        return missing
+
+    def magic(self, name: str) -> Any:
+        """One of Ansible's own variables, or ours; None for any other name."""
+        return MAGIC[name](self) if name in MAGIC else None
+
+    def cycle(self, located: Located) -> TemplateFault:
+        """The variables that need each other."""
+        chain = list(self.active.values())
+        loop = chain[chain.index(located) :]
+        names = [self.name_of(item) or item.value for item in (*loop, located)]
+        return TemplateFault("the value needs itself: " + " → ".join(f"`{name}`" for name in names), located)
+
+    def name_of(self, located: Located) -> str | None:
+        """The variable whose whole value this is."""
+        return next((name for name, value in self.sealed.variables.items() if value is located), None)
+
+    def traced(self, error: UserError, located: Located) -> UserError:
+        """The same error, at its own place if it has one, with the templates that led there."""
+        if error.place is None:
+            error.place = located.place
+        elif isinstance(error, TemplateFault) and error.place != located.place:
+            step = (located.place, "needed here")
+            if step not in error.related:
+                error.related.append(step)
+        return error
+
+    def fault(self, error: Exception, located: Located) -> TemplateFault:
+        """What Jinja or a filter said, at the template."""
+        name = getattr(error, "name", None)
+        if type(error).__name__ == "UndefinedName":
+            known = getattr(error, "known", ()) or (*self.sealed.variables, *MAGIC)
+            hint = did_you_mean(name, known) if name else None
+            return TemplateFault(str(error), located, hint, undefined=True)
+        if type(error).__name__ == "TemplateSyntaxError":
+            return TemplateFault(f"bad template: {error}", located)
+        return TemplateFault(f"the template fails: {error}", located)
+
+    def related(self, located: Located) -> tuple[tuple[Place, str], ...]:
+        """The variables that a template's value came from, for an error about that value."""
+        origin = located.origin
+        if origin is None or not origin.template:
+            return ()
+        names = self.fleet.engine.names(origin.value)
+        found = ((name, self.sealed.variables.get(name)) for name in names)
+        return tuple((value.place, f"`{name}` is set here") for name, value in found if value)
+
+
+def short_name(name: str) -> str:
+    """The host name up to its first dot; addresses stay whole."""
+    return name if name.replace(".", "").isdigit() or ":" in name else name.partition(".")[0]
+
+
+# `node_index` is ours: the position among all nodes of the inventory, from 0, whatever the limit.
+MAGIC: dict[str, Callable[[Scope], Any]] = {
+    "inventory_hostname": lambda scope: scope.name,
+    "inventory_hostname_short": lambda scope: short_name(scope.name),
+    "group_names": lambda scope: scope.fleet.group_names(scope.name),
+    "groups": lambda scope: scope.fleet.groups,
+    "hostvars": lambda scope: HostVars(scope.fleet),
+    NODE_INDEX: lambda scope: scope.fleet.hosts[scope.name],
+    "omit": lambda scope: OMIT,
+}
