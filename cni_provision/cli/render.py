@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 def command(node: str | None, output_dir: Path | None, selection: Selection, output: Output) -> int:
     """Print the files that would land on nodes: conflists and drop-ins; touch no node.
 
-    Executables are left out. A file whose text holds a secret is named, not printed, unless `-o` is given (mode 0600).
+    Executables are left out. A file whose text holds a secret is named, not printed; `-o` writes it with
+    mode 0600.
     """
 
     def work(emit: Emit) -> Summary:

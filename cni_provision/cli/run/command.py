@@ -31,7 +31,7 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         families: dict[str, list[tuple[str, str]]] = {OWN_SECTION: []}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record:
                 families.setdefault(getattr(parameter, "family", OWN_SECTION), []).append(record)
         for family, records in families.items():
@@ -48,6 +48,12 @@ class Command(click.Command):
 def command(name: str, about: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]], click.Command]:
     """A decorator like `click.command`: `about` is the line in the list of commands."""
     return click.command(name, cls=Command, short_help=about, examples=examples, context_settings=CONTEXT)
+
+
+class Group(click.Group):
+    """Commands below a command."""
+
+    command_class = Command
 
 
 def option(family: str, *names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

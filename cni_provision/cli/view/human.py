@@ -126,7 +126,7 @@ class Human:
             return
         self.draw_changes()
         self.answer([sentence.planned(event, self.seen.tally.failed)])
-        self.seen.asked = event.changing
+        self.seen.asked = event.nodes - event.failed - event.unreachable
 
     @on.register
     def _(self, event: ApplyStart) -> None:
@@ -239,7 +239,7 @@ class Human:
     @property
     def paper(self) -> Paper:
         """Where answers of this command go."""
-        return self.err if self.command in FORMATTED else self.out
+        return self.err if self.command.split(" ")[0] in FORMATTED else self.out
 
     def answer(self, lines: Iterable[str]) -> None:
         self.clear()

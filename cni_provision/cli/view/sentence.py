@@ -70,7 +70,7 @@ def failure_counts(failed: Sequence[NodeFailed]) -> list[str]:
 
 def verified(results: Sequence[CheckResult], cells: Sequence[MeshResult], failed: Sequence[NodeFailed]) -> str:
     """The sentence of `verify`: nodes by whether everything asked of them passed."""
-    judged = [*results, *cells]
+    judged: list[CheckResult | MeshResult] = [*results, *cells]
     bad = list(dict.fromkeys(one.node for one in judged if one.outcome == "fail"))
     good = {one.node for one in judged}.difference(bad)
     fails = f"{count(len(bad), 'node fails', 'nodes fail')} ({fold(bad)})" if bad else ""

@@ -1,0 +1,112 @@
+"""`apply`: make it so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from cni_provision.cli.options import (
+    Output,
+    Reach,
+    Selection,
+    family,
+    output_options,
+    reach_options,
+    selection_options,
+    yes_option,
+)
+from cni_provision.cli.run.command import command as define
+from cni_provision.cli.run.invocation import Emit, run
+from cni_provision.events import Summary
+
+PARTS = ("plugins", "conflists", "kernel", "verify")
+
+
+@dataclass(frozen=True)
+class How:
+    """What of the declarations, and what when a check fails."""
+
+    only: tuple[str, ...] = ()
+    adopt: tuple[str, ...] = ()
+    no_verify: bool = False
+    no_rollback: bool = False
+
+
+how_options = family(
+    How,
+    "how",
+    click.option("--only", multiple=True, type=click.Choice(PARTS), help="Only these parts; may be repeated."),
+    click.option("--adopt", multiple=True, metavar="NAME", help="Take over this file that is there already."),
+    click.option("--no-verify", is_flag=True, help="Do not verify afterwards."),
+    click.option("--no-rollback", is_flag=True, help="Keep a node as it is when it does not verify."),
+)
+
+
+@define(
+    "apply",
+    "make nodes what is declared, after asking",
+    ("", "show the plan, ask, do it, verify"),
+    ("--yes --serial 10% --max-fail 2", "roll out in batches and stop at the third failure"),
+    ("week12.plan", "exactly what `plan --out week12.plan` saved"),
+)
+@click.argument("plan", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@yes_option
+@click.option("--check", is_flag=True, help="The same as `plan`.")
+@how_options
+@selection_options
+@reach_options
+@output_options
+def command(
+    plan: Path | None, yes: bool, check: bool, how: How, selection: Selection, reach: Reach, output: Output
+) -> int:
+    """Make nodes what is declared: show the plan, ask, do exactly that, and verify with traffic.
+
+    A node changes as a whole or not at all. Where it is no longer as the plan read it, it is refused alone. A node
+    that does not verify goes back to what it was. Nodes that fail are written to INVENTORY.retry for `--limit`. With
+    PLAN, a file of `plan --out`, the inventory is not read.
+    """
+    if check:
+        from cni_provision.cli.plan import show
+
+        return run("plan", output, lambda emit: show(emit, selection, reach, out=None, drift_is_no=False))
+    if plan:
+        return run("apply", output, lambda emit: apply_file(emit, plan, selection, reach, confirmed=yes))
+    return run("apply", output, lambda emit: apply_inventory(emit, how, selection, reach, confirmed=yes))
+
+
+def apply_inventory(emit: Emit, how: How, selection: Selection, reach: Reach, *, confirmed: bool) -> Summary:
+    from cni_provision.cli.run.asking import Fleet
+    from cni_provision.cli.run.changing import Doing, change
+    from cni_provision.cli.run.jobs import Applying, applying
+    from cni_provision.cli.run.prompt import can_ask
+    from cni_provision.cli.run.selection import prepared
+
+    if not confirmed:
+        can_ask("apply")
+    inventory, everything = prepared(selection, emit)
+    manner = Applying(how.only, how.adopt, not how.no_verify, not how.no_rollback, reach.lock_timeout)
+    jobs = applying(inventory, everything, manner)
+    return change(Fleet(reach, emit), Doing("apply", jobs, confirmed, selection, inventory.source))
+
+
+def apply_file(emit: Emit, file: Path, selection: Selection, reach: Reach, *, confirmed: bool) -> Summary:
+    """Show what was saved, ask, and send it."""
+    from cni_provision.cli.run import planfile
+    from cni_provision.cli.run.asking import Fleet
+    from cni_provision.cli.run.changing import Doing, finished
+    from cni_provision.cli.run.prompt import can_ask, confirm
+    from cni_provision.cli.view.table import count
+
+    if selection.limit or selection.extra_vars:
+        raise click.UsageError("a plan file has its nodes and values in it: leave out `--limit` and `--extra-vars`")
+    if not confirmed:
+        can_ask("apply")
+    plan = planfile.read(file)
+    for event in plan.events:
+        emit(event)
+    if not confirmed:
+        confirm(f"Apply on {count(plan.changing, 'node')}?")
+    answers = Fleet(reach, emit).ask(plan.jobs)
+    return finished(Doing("apply", plan.jobs, confirmed, selection, plan.source), answers, ())

@@ -1,0 +1,53 @@
+"""`rollback`: back to an earlier generation."""
+
+from __future__ import annotations
+
+import click
+
+from cni_provision.cli.options import (
+    Output,
+    Reach,
+    Selection,
+    output_options,
+    reach_options,
+    selection_options,
+    yes_option,
+)
+from cni_provision.cli.run.command import command as define
+from cni_provision.cli.run.invocation import Emit, run
+from cni_provision.events import Summary
+
+
+@define(
+    "rollback",
+    "bring nodes back to an earlier generation, after asking",
+    ("", "to the last generation that verified"),
+    ("--to 3 -l db-07", "one node, to its generation 3"),
+    ("--to 0", "to what was there before the first apply"),
+)
+@click.option("--to", type=click.IntRange(0), metavar="N", help="The generation. Default: the last that verified.")
+@yes_option
+@selection_options
+@reach_options
+@output_options
+def command(to: int | None, yes: bool, selection: Selection, reach: Reach, output: Output) -> int:
+    """Bring nodes back to an earlier generation: show what that changes, ask, do it.
+
+    Each node keeps its last ten generations with all bytes, so nothing is copied. What it returns to becomes a new
+    generation; kernel values return to what they were then. `status` shows the generation of each node.
+    """
+
+    def work(emit: Emit) -> Summary:
+        from cni_provision.cli.run.asking import Fleet
+        from cni_provision.cli.run.changing import Doing, change
+        from cni_provision.cli.run.jobs import returning
+        from cni_provision.cli.run.prompt import can_ask
+        from cni_provision.cli.run.selection import select
+
+        if not yes:
+            can_ask("rollback")
+        inventory = select(selection, emit)
+        jobs = returning(inventory, to, reach.lock_timeout)
+        return change(Fleet(reach, emit), Doing("rollback", jobs, yes, selection, inventory.source))
+
+    return run("rollback", output, work)

@@ -1,0 +1,94 @@
+"""The way of every command that changes nodes: plan, show, ask, do exactly that, say what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cni_provision.cli.run import retry
+from cni_provision.cli.run.asking import Answers, Fleet, planned, summary
+from cni_provision.cli.run.prompt import confirm
+from cni_provision.cli.view.table import count
+from cni_provision.fleet import Job, Outcome
+
+if TYPE_CHECKING:
+    from cni_provision.cli.options import Selection
+    from cni_provision.events import Summary
+
+PROGRAM = "cni-provision"
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A change of many nodes: its verb, its jobs, whether to ask, and how to run it again."""
+
+    verb: str
+    jobs: Sequence[Job]
+    confirmed: bool
+    selection: Selection
+    source: str
+
+
+def change(fleet: Fleet, doing: Doing) -> Summary:
+    """Do it at once when it is confirmed already; else plan, ask, and do what was planned."""
+    if doing.confirmed:
+        return finished(doing, fleet.ask(doing.jobs), ())
+    answers = propose(fleet, doing.verb, doing.jobs)
+    if answers.interrupted or not answers.answered:
+        return summary(answers)
+    if answers.changing:
+        confirm(f"{doing.verb.capitalize()} on {count(answers.changing, 'node')}?")
+    done = fleet.ask(expecting(doing.jobs, answers))
+    return finished(doing, done, answers.failed)
+
+
+def propose(fleet: Fleet, verb: str, jobs: Sequence[Job]) -> Answers:
+    """What `verb` would do on every node, told and counted."""
+    answers = fleet.ask(planning(verb, jobs))
+    fleet.emit(planned(answers))
+    return answers
+
+
+def planning(verb: str, jobs: Sequence[Job]) -> list[Job]:
+    """The question what `verb` would do, for each job."""
+    return [replace(job, request=replace(job.request, verb="plan", work={"of": verb})) for job in jobs]
+
+
+def expecting(jobs: Sequence[Job], answers: Answers) -> list[Job]:
+    """The jobs of the nodes that answered, each bound to what its plan read."""
+    read = {outcome.node.name: outcome.reply.observed for outcome in answers.answered if outcome.reply}
+    return [
+        replace(job, request=replace(job.request, expect=read[job.node.name]))
+        for job in jobs
+        if job.node.name in read
+    ]
+
+
+def finished(doing: Doing, answers: Answers, earlier: tuple[Outcome, ...]) -> Summary:
+    """The sum, with a retry file when nodes are left over."""
+    total = summary(answers, earlier=earlier)
+    left = [outcome.node.name for outcome in (*earlier, *answers.failed)]
+    if left:
+        return with_retry(total, doing, left)
+    undo = doing.verb == "apply" and total.changed and not total.exit_code
+    command = again("rollback", doing.selection) if undo else None
+    return replace(total, next_command=command, next_reason="to go back" if command else None)
+
+
+def with_retry(total: Summary, doing: Doing, left: Sequence[str]) -> Summary:
+    """The sum with how to go on with the nodes that are left."""
+    file = retry.write(doing.source, left)
+    if file is None:
+        return total
+    command = again(doing.verb, replace(doing.selection, limit=f"@{file}"))
+    return replace(total, next_command=command, next_reason="for the nodes that are left")
+
+
+def again(verb: str, selection: Selection) -> str:
+    """A command line with the same selection of nodes."""
+    words = [word for path in selection.inventory for word in ("-i", path)]
+    words += [word for text in selection.extra_vars for word in ("-e", text)]
+    words += ["-l", selection.limit] if selection.limit else []
+    return shlex.join([PROGRAM, verb, *words])

@@ -1,0 +1,87 @@
+"""One job per node for each kind of run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cni_provision.cli.run.requests import about, declaring, origin
+from cni_provision.cli.run.verification import verification
+from cni_provision.fleet import Job
+
+if TYPE_CHECKING:
+    from cni_provision.desired import Desired
+    from cni_provision.inventory.model import Inventory
+    from cni_provision.node.protocol import Request
+    from cni_provision.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class Applying:
+    """How to apply. `only`: parts (plugins, conflists, kernel, verify), empty means everything."""
+
+    only: tuple[str, ...] = ()
+    adopt: tuple[str, ...] = ()
+    verify: bool = True
+    rollback: bool = True
+    lock_timeout: float = 0.0
+
+    @property
+    def verifies(self) -> bool:
+        """A part alone is not verified unless that is asked for: what belongs to it may be missing."""
+        return self.verify and (not self.only or "verify" in self.only)
+
+
+EVERYTHING = Applying()
+
+
+def applying(inventory: Inventory, everything: Prepared, how: Applying = EVERYTHING) -> list[Job]:
+    """Bring every node to what is declared."""
+    run = origin(inventory)
+    return [
+        Job(desired.node, with_how(declaring(desired, "apply", run), desired, how), everything.blobs)
+        for desired in everything.desired
+    ]
+
+
+def with_how(request: Request, desired: Desired, how: Applying) -> Request:
+    verifies = how.verifies and desired.node.declarations.verify.enabled
+    return replace(
+        request,
+        only=how.only,
+        adopt=(*request.adopt, *how.adopt),
+        verify=verification(desired) if verifies and desired.node.declarations.state == "present" else None,
+        rollback_on_failure=how.rollback,
+        lock_timeout=how.lock_timeout,
+    )
+
+
+def verifying(inventory: Inventory, everything: Prepared, *, probe: bool) -> list[Job]:
+    """Check every node; nothing is changed."""
+    run = origin(inventory)
+    return [
+        Job(desired.node, replace(about(desired.node, "verify", run), verify=verification(desired, probe=probe)))
+        for desired in everything.desired
+    ]
+
+
+def returning(inventory: Inventory, generation: int | None, lock_timeout: float) -> list[Job]:
+    """Bring every node back to a generation; None is the last that verified."""
+    return [
+        replace(job, request=replace(job.request, generation=generation, lock_timeout=lock_timeout))
+        for job in asking(inventory, "rollback")
+    ]
+
+
+def removing(inventory: Inventory, lock_timeout: float, *, force: bool) -> list[Job]:
+    """Take everything of the owner off every node."""
+    return [
+        replace(job, request=replace(job.request, force=force, lock_timeout=lock_timeout))
+        for job in asking(inventory, "remove")
+    ]
+
+
+def asking(inventory: Inventory, verb: str) -> list[Job]:
+    """Ask every node about what it has."""
+    run = origin(inventory)
+    return [Job(node, about(node, verb, run)) for node in inventory.nodes]

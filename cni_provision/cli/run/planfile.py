@@ -1,0 +1,118 @@
+"""A saved plan: exactly what each node is asked, what it read there, and the bytes that it may need.
+
+One JSON object, mode 0600: `{"format": "cni-provision-plan", "v": 1, "source": …, "events": […], "nodes":
+[{name, groups, connection, request}], "blobs": {digest: base64 of zlib data}}`; the events are those that showed the
+plan. Nothing is rendered again: `apply
+FILE` sends these requests, and a node that is not as it was refuses alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cni_provision.errors import Place, UserError
+from cni_provision.events import Event, Finding, Planned, PlannedChange, Selected, from_json
+from cni_provision.fleet import Blobs, Job
+from cni_provision.inventory.model import Connection, Declarations, Node
+from cni_provision.node.protocol import Request, request_from_json, to_json
+from cni_provision.plan import File
+
+FORMAT = "cni-provision-plan"
+VERSION = 1
+SHOWN = (Selected, PlannedChange, Finding, Planned)
+
+
+@dataclass(frozen=True)
+class SavedBlobs:
+    """Compressed bytes by digest."""
+
+    base64: Mapping[str, str]
+
+    def compressed(self, digest: str) -> bytes:
+        return base64.b64decode(self.base64[digest])
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """Jobs that are ready to be sent, and the events that showed them."""
+
+    source: str
+    jobs: tuple[Job, ...]
+    events: tuple[Event, ...]
+
+    @property
+    def changing(self) -> int:
+        """How many nodes change."""
+        return next((event.changing for event in self.events if isinstance(event, Planned)), 0)
+
+
+def write(file: Path, plan: PlanFile) -> None:
+    """Replace `file`; other users of this machine cannot read it."""
+    plain = {
+        "format": FORMAT,
+        "v": VERSION,
+        "source": plan.source,
+        "events": [event.to_json() for event in plan.events if isinstance(event, SHOWN)],
+        "nodes": [node_to_json(job) for job in plan.jobs],
+        "blobs": encoded_blobs(plan.jobs),
+    }
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        os.fchmod(descriptor, 0o600)
+        json.dump(plain, stream, separators=(",", ":"))
+        stream.write("\n")
+
+
+def node_to_json(job: Job) -> dict[str, Any]:
+    return {
+        "name": job.node.name,
+        "groups": job.node.groups,
+        "connection": asdict(job.node.connection),
+        "request": json.loads(to_json(job.request)),
+    }
+
+
+def encoded_blobs(jobs: Iterable[Job]) -> dict[str, str]:
+    """The bytes that the nodes may ask for, each once; texts travel in the requests."""
+    wanted = {digest: job.blobs for job in jobs if job.blobs for digest in digests_of(job.request)}
+    return {digest: data for digest, blobs in wanted.items() if (data := encoded(blobs, digest))}
+
+
+def digests_of(request: Request) -> set[str]:
+    states = [*request.desired.values(), *(state for more in request.variants.values() for state in more.values())]
+    return {state.digest for state in states if isinstance(state, File)} - set(request.texts)
+
+
+def encoded(blobs: Blobs, digest: str) -> str | None:
+    """None for what has no bytes of its own: a folder."""
+    try:
+        return base64.b64encode(blobs.compressed(digest)).decode()
+    except KeyError:
+        return None
+
+
+def read(file: Path) -> PlanFile:
+    """Raises `UserError` for anything but a plan of this version."""
+    try:
+        plan = json.loads(file.read_bytes())
+        if plan["format"] != FORMAT or plan["v"] != VERSION:
+            raise UserError(f"not a plan of version {VERSION}", place=Place(str(file)), hint="make a new plan")
+        blobs = SavedBlobs(plan["blobs"])
+        jobs = tuple(job_from_json(node, blobs) for node in plan["nodes"])
+        return PlanFile(plan["source"], jobs, tuple(map(from_json, plan["events"])))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "write one with `cni-provision plan --out FILE`"
+        raise UserError("not a plan file", place=Place(str(file)), hint=hint) from error
+
+
+def job_from_json(node: Mapping[str, Any], blobs: Blobs) -> Job:
+    connection = {**node["connection"], "ssh_args": tuple(node["connection"]["ssh_args"])}
+    request = request_from_json(json.dumps(node["request"]).encode())
+    declared = Declarations(owner=request.owner)
+    return Job(Node(node["name"], tuple(node["groups"]), Connection(**connection), declared), request, blobs)

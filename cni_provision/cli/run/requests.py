@@ -1,0 +1,72 @@
+"""What a run asks of each node, as the protocol's `Request`."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cni_provision.node.protocol import Request
+
+if TYPE_CHECKING:
+    from cni_provision.desired import Desired
+    from cni_provision.inventory.model import Inventory, Node
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who asks, when, and by which inventory: what a node's record says of a run."""
+
+    by: str
+    time: str
+    inventory: str
+    source: str
+
+
+def origin(inventory: Inventory) -> Origin:
+    """This user, on this machine, now."""
+    return Origin(f"{user()}@{socket.gethostname()}", now(), inventory.digest, inventory.source)
+
+
+def user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def about(node: Node, verb: str, run: Origin) -> Request:
+    """A question about what a node has; nothing is declared in it."""
+    declared, runtime = node.declarations, node.declarations.runtime
+    return Request(
+        verb=verb,
+        owner=declared.owner,
+        by=run.by,
+        inventory=run.inventory,
+        source=run.source,
+        time=run.time,
+        conf_dir=runtime.conf_dir,
+        bin_dir=runtime.bin_dir,
+        cache_dir=runtime.cache_dir,
+    )
+
+
+def declaring(desired: Desired, verb: str, run: Origin) -> Request:
+    """A question with everything that the node should have."""
+    declared = desired.node.declarations
+    return replace(
+        about(desired.node, verb, run),
+        desired=dict(desired.states),
+        variants={architecture: dict(states) for architecture, states in desired.variants.items()},
+        texts=dict(desired.texts),
+        reloads=tuple(desired.reloads),
+        secret=tuple(desired.secret),
+        prune=declared.prune,
+        adopt=declared.adopt,
+    )
