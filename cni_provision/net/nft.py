@@ -22,7 +22,7 @@ from cni_provision.net import nfnetlink, rtnl
 from cni_provision.net.nfnetlink import Message, NfnetlinkError, number
 from cni_provision.net.rtnl import attribute, attributes, nested, text
 
-INET = 1
+INET, BRIDGE = 1, 7
 LOCK = "/run/cni-provision/nft.lock"
 PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/local/sbin/nft", "/usr/bin/nft")
 NETWORK_DIGITS = 12  # of an owner's 32: the network, so that GC knows whose an element is
@@ -75,17 +75,18 @@ def program() -> str | None:
     return next((path for path in PROGRAMS if os.access(path, os.X_OK)), None)
 
 
-def run(script: str) -> None:
-    """Run an `nft` script as one transaction. `NftError` with what the program said."""
+def run(script: str) -> str:
+    """Run an `nft` script as one transaction; returns what it lists. `NftError` with what the program said."""
     path = program()
     if path is None:
         raise NftError(errno.ENOENT, "the program `nft` is not installed; install the package nftables")
     environment = {"PATH": os.defpath, "LC_ALL": "C"}
     done = subprocess.run(
-        [path, "-f", "-"], input=script, text=True, capture_output=True, env=environment, check=False
+        [path, "-a", "-f", "-"], input=script, text=True, capture_output=True, env=environment, check=False
     )
     if done.returncode:
         raise NftError(errno.EINVAL, f"nft: {_first_error(done.stderr)}")
+    return done.stdout
 
 
 def _first_error(said: str) -> str:
@@ -107,10 +108,11 @@ def lock(path: str = LOCK) -> Iterator[None]:
 
 
 class Table:
-    """The elements of one `inet` table, over a socket of the present network namespace; a context manager."""
+    """The elements of one table, over a socket of the present network namespace; a context manager."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, family: int = INET) -> None:
         self.name = name
+        self.family = family
         self._socket = nfnetlink.Socket()
 
     def __enter__(self) -> Table:
@@ -189,7 +191,7 @@ class Table:
 
     def _dump(self, kind: int, payload: bytes, operation: str) -> list[bytes]:
         try:
-            return self._socket.dump(Message(kind, payload, 0, INET, operation))
+            return self._socket.dump(Message(kind, payload, 0, self.family, operation))
         except NfnetlinkError as error:
             if error.errno == errno.ENOENT:
                 return []
@@ -199,7 +201,7 @@ class Table:
         payload = text(_LIST_TABLE, self.name) + text(_LIST_SET, element.set)
         payload += nested(_LIST_ELEMENTS, nested(1, encode(element)))
         verb = {_NEW_ELEMENT: "add to", _DELETE_ELEMENT: "delete from", _GET_ELEMENT: "look into"}[kind]
-        return Message(kind, payload, flags, INET, f"{verb} {self.name} {element.set}")
+        return Message(kind, payload, flags, self.family, f"{verb} {self.name} {element.set}")
 
 
 def encode(element: Element) -> bytes:

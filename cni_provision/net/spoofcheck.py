@@ -1,0 +1,108 @@
+"""Frames from a container only with its own MAC address, for `macspoofchk` of bridge.
+
+    table bridge cni_spoofcheck
+      set guarded { ifname }                   host ends whose frames are looked at
+      set allowed { ifname . ether_addr }      what may come in by them
+      chain prerouting                         guarded and not allowed: drop
+
+An element's comment is its attachment. The reference plugin has two chains for each attachment instead, named by
+container id and interface; `remove` takes those off too.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Collection, Iterable
+
+from cni_provision.net import link, nft
+from cni_provision.net.nfnetlink import NfnetlinkError
+from cni_provision.net.nft import BRIDGE, Element
+
+TABLE = "cni_spoofcheck"
+GUARDED, ALLOWED = "guarded", "allowed"
+SCRIPT = f"""
+add table bridge {TABLE}
+add set bridge {TABLE} {GUARDED} {{ type ifname; }}
+add set bridge {TABLE} {ALLOWED} {{ type ifname . ether_addr; }}
+add chain bridge {TABLE} prerouting {{ type filter hook prerouting priority -300; }}
+flush chain bridge {TABLE} prerouting
+add rule bridge {TABLE} prerouting iifname @{GUARDED} iifname . ether saddr != @{ALLOWED} drop
+"""
+REFERENCE_TABLE, REFERENCE_CHAIN = "nat", "PREROUTING"
+
+
+def ensure(owner: str, port: str, mac: str) -> None:
+    """Let only frames from `mac` in by the host end `port`; `owner` as `nft.owner` gives it."""
+    wanted = elements(owner, port, mac)
+    with nft.Table(TABLE, BRIDGE) as table:
+        try:
+            table.add(wanted)
+        except NfnetlinkError as error:
+            if error.errno not in (errno.ENOENT, errno.EEXIST):
+                raise
+            _make_room(table, wanted)
+            nft.run(SCRIPT)
+            table.add(wanted)
+
+
+def remove(owner: str, container_id: str, ifname: str) -> None:
+    """Undo `ensure`, and what the reference plugin made. Nothing there is success."""
+    with nft.Table(TABLE, BRIDGE) as table:
+        found = [each for each in _dump(table) if each.owner == owner]
+        if found:
+            table.remove(_keys(found), {owner})
+    remove_reference(container_id, ifname)
+
+
+def missing(owner: str, port: str, mac: str) -> list[str]:
+    """What is not as `ensure` left it, as sentences."""
+    with nft.Table(TABLE, BRIDGE) as table:
+        absent = [each.set for each in elements(owner, port, mac) if table.get(each.set, each.key) != each]
+    return [f"nftables set `{TABLE} {name}` has no entry of this attachment for `{port}`" for name in absent]
+
+
+def gc(network: str, valid: Collection[str]) -> None:
+    """Remove what belongs to attachments of `network` whose owner is not in `valid`."""
+    with nft.Table(TABLE, BRIDGE) as table:
+        ours = [each for each in _dump(table) if each.owner.startswith(nft.of_network(network))]
+        stale = [each for each in ours if each.owner not in valid]
+        if stale:
+            table.remove(_keys(stale), {each.owner for each in stale})
+
+
+def remove_reference(container_id: str, ifname: str) -> None:
+    chain = f"cni-br-iface-{container_id}-{ifname}"
+    with nft.Table(REFERENCE_TABLE, BRIDGE) as table:
+        found = [name for name in table.chains() if name in (chain, f"{chain}-mac")]
+    if not found:
+        return
+    listed = nft.run(f"list chain bridge {REFERENCE_TABLE} {REFERENCE_CHAIN}\n")
+    comment = re.escape(f"macspoofchk-{container_id}-{ifname}")
+    handles = re.findall(rf'comment "{comment}" # handle (\d+)', listed)
+    lines = [f"delete rule bridge {REFERENCE_TABLE} {REFERENCE_CHAIN} handle {handle}" for handle in handles]
+    lines += [f"flush chain bridge {REFERENCE_TABLE} {name}" for name in found]
+    lines += [f"delete chain bridge {REFERENCE_TABLE} {name}" for name in sorted(found)]
+    nft.run("\n".join(lines) + "\n")
+
+
+def elements(owner: str, port: str, mac: str) -> list[Element]:
+    """The two elements of one attachment; a key's parts are padded to four bytes."""
+    name = port.encode().ljust(16, b"\0")
+    source = link.mac_bytes(mac).ljust(8, b"\0")
+    return [Element(GUARDED, name, owner=owner), Element(ALLOWED, name + source, owner=owner)]
+
+
+def _dump(table: nft.Table) -> list[Element]:
+    return table.dump(GUARDED) + table.dump(ALLOWED)
+
+
+def _keys(found: Iterable[Element]) -> list[tuple[str, bytes]]:
+    return [(each.set, each.key) for each in found]
+
+
+def _make_room(table: nft.Table, wanted: Iterable[Element]) -> None:
+    """A random name that a lost attachment had too: what it left is taken off."""
+    present = [element for element in (table.get(each.set, each.key) for each in wanted) if element]
+    if present:
+        table.remove(_keys(present), {each.owner for each in present})
