@@ -133,7 +133,10 @@ class History:
         found = next((each for each in self.back(owner) if each.number <= number), None)
         if found is None or number > self.number:
             kept = ", ".join(str(each.number) for each in self.back(owner)) or "none"
-            raise Failure(f"generation {number} of `{owner}` is not kept on this node (kept: {kept})")
+            raise Failure(
+                f"generation {number} of `{owner}` is not kept on this node (kept: {kept})",
+                hint="see `cni-provision status`",
+            )
         return found
 
     def last_good(self, owner: str) -> Generation:

@@ -53,6 +53,7 @@ def goal_of(request: Request, history: History) -> Goal:
         goal = _return_to(history.get(request.owner, 0), history.of(request.owner))
     else:
         goal = _declared(request, history)
+    goal = _without_others(goal, history.others(request.owner))
     return _without_units(_only(request, goal, history.of(request.owner)))
 
 
@@ -62,8 +63,7 @@ def _declared(request: Request, history: History) -> Goal:
     returns = {key: _undesired(key, current) for key in current.owned}
     secret = tuple(name if ":" in name else f"file:{name}" for name in request.secret)
     pruned = tuple(key for key in _pruned(request) if key not in desired and key not in returns)
-    goal = Goal(desired, {**returns, **dict.fromkeys(pruned)}, request.reloads, secret, pruned)
-    return _without_others(goal, history.others(request.owner))
+    return Goal(desired, {**returns, **dict.fromkeys(pruned)}, request.reloads, secret, pruned)
 
 
 def _variant(request: Request) -> dict[str, State]:

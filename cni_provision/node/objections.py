@@ -59,7 +59,7 @@ def _not_ours(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
     ours = {*proposal.current.owned, *proposal.goal.pruned}
     ours |= {key for key in proposal.goal.returns if key in proposal.current.states}
     adopted = {f"file:{path}" for path in observe.matching(request.adopt, request.conf_dir)}
-    for change in not_ours(proposal.changes, ours | adopted):
+    for change in not_ours(proposal.changes, {*ours, *adopted, *proposal.others}):
         path = change.key.partition(":")[2]
         name = os.path.basename(path) if os.path.dirname(path) == request.conf_dir else path
         if isinstance(change.before, File) and len(change.before.digest) == REGULAR:

@@ -73,7 +73,7 @@ def fingerprint(state: Optional[State]) -> Optional[str]:
     return f"{state.digest}:{state.mode:o}:{state.uid}:{state.gid}" if isinstance(state, File) else state.value
 
 
-def references(keys: Iterable[str]) -> dict[str, State]:
-    """What a prune pattern named, as references: the content does not matter."""
+def references(keys: Iterable[str], kinds: Mapping[str, str]) -> dict[str, State]:
+    """What a prune pattern named, as references; `kinds` says what a folder holds, elsewhere it is a file."""
     names = (key.partition(":")[2] for key in keys)
-    return {f"file:{path}": File(path, "", kind="conflist") for path in names}
+    return {f"file:{path}": File(path, "", kind=kinds.get(os.path.dirname(path), "file")) for path in names}

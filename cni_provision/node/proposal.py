@@ -59,7 +59,7 @@ def propose(request: Request, history: History) -> Proposal:
     """Compare what is asked with what is here; raises `Failure` for what cannot be understood."""
     current, others = history.of(request.owner), history.others(request.owner)
     goal = goal_of(request, history)
-    observed = observe.states(_references(goal, current))
+    observed = observe.states(_references(request, goal, current))
     goal = with_shared_directories(reclaimed(goal, observed, current), observed, current, others)
     changes = tuple(plan(goal.desired, observed, goal.returns))
     directories = {key for key in goal.desired if key in others}
@@ -68,9 +68,9 @@ def propose(request: Request, history: History) -> Proposal:
     return Proposal(current, others, goal, observed, changes, tuple(sorted(owned)))
 
 
-def _references(goal: Goal, current: Generation) -> dict[str, State]:
-    """What to look at, and as what: by the goal, the record, or as a conflist to prune."""
+def _references(request: Request, goal: Goal, current: Generation) -> dict[str, State]:
+    """What to look at, and as what: by the goal, the record, or by the folder of what is pruned."""
     known = {key: current.states.get(key) or current.found.get(key) for key in goal.returns}
-    pruned = observe.references(goal.pruned)
+    pruned = observe.references(goal.pruned, {request.bin_dir: "plugin", request.conf_dir: "conflist"})
     states = {**pruned, **{key: state for key, state in known.items() if state is not None}}
     return {**states, **{key: state for key, state in goal.returns.items() if state is not None}, **goal.desired}

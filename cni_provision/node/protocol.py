@@ -128,8 +128,8 @@ def to_json(message: Any) -> bytes:
     """A `Request` or `Reply` as JSON; defaults are left out."""
     plain = asdict(message)
     kept = {item.name: plain[item.name] for item in fields(message) if plain[item.name]}
-    for name in ("verb", "owner", "rollback_on_failure"):
-        if name in plain:
+    for name in ("verb", "owner", "rollback_on_failure", "generation"):  # here 0 or no says something
+        if plain.get(name) is not None:
             kept[name] = plain[name]
     return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
 

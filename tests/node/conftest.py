@@ -95,8 +95,8 @@ class Node:
         found = {}
         for root in roots:
             for each in root.rglob("*"):
-                content = each.read_bytes() if each.is_file() else b"/"
-                found[str(each).removeprefix(f"/proc/{self.pid}/root")] = (each.stat().st_mode, content)
+                content = each.read_bytes() if each.is_file() else b"/" + bytes(each.is_symlink())
+                found[str(each).removeprefix(f"/proc/{self.pid}/root")] = (each.lstat().st_mode, content)
         return found
 
     def start(self, python: str | None = sys.executable, trace: Sequence[str] = ()) -> subprocess.Popen[bytes]:
@@ -149,4 +149,4 @@ def node() -> Iterator[Node]:
 
 
 def request(what: Bytes, verb: str = "apply", **more: object) -> Request:
-    return Request(verb, by="tester@here", desired=dict(what.states), source="tests", time="2026-01-01", **more)  # type: ignore[arg-type]
+    return Request(verb, by="tester@here", desired=dict(what.states), time="2026-01-01", **more)  # type: ignore[arg-type]
