@@ -18,7 +18,8 @@ PLAYBOOK = """\
     - file: {path: "{{ item }}", state: directory, mode: "0755"}
       loop: [/opt/cni/bin, /etc/cni/net.d]
     - copy: {src: bin/, dest: /opt/cni/bin/, mode: "0755", owner: root, group: root}
-    - template: {src: "templates/{{ item }}.j2", dest: "/etc/cni/net.d/{{ item }}", mode: "0644", owner: root, group: root}
+    - template:
+        {src: "templates/{{ item }}.j2", dest: "/etc/cni/net.d/{{ item }}", mode: "0644", owner: root, group: root}
       loop: [10-net.conflist, 20-net.conflist, 30-net.conflist]
 """
 
