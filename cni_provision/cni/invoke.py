@@ -61,16 +61,16 @@ class _Child:
     """A running plugin, our ends of its pipes, and what went through them so far."""
 
     program: str
-    pid: int
-    exit: int  # a pidfd
     stdin: int
     stdout: int
     stderr: int
     pending: memoryview
     grouped: bool
+    pid: int = 0
+    exit: int = -1  # a pidfd
+    running: bool = False
     printed: dict[int, bytearray] = field(default_factory=dict)
     poller: select.poll = field(default_factory=select.poll)
-    running: bool = True
 
     def watch(self) -> None:
         self.printed = {self.stdout: bytearray(), self.stderr: bytearray()}
@@ -151,7 +151,7 @@ def _spawn(
         reading, writing = os.pipe()
         theirs.append(writing if number else reading)
         ours.append(reading if number else writing)
-    child = _Child(program, 0, -1, *ours, memoryview(stdin), deadline is not None, running=False)
+    child = _Child(program, ours[0], ours[1], ours[2], pending=memoryview(stdin), grouped=deadline is not None)
     stack.callback(_close, child)
     try:
         child.pid = _start(program, environment, theirs, deadline)
