@@ -21,8 +21,8 @@ name_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
 def command() -> None:
     """Nodes on this machine, to try an inventory before it touches a fleet. Needs root.
 
-    Each node has its own namespaces, an overlay of this machine's files, and its own SSH server. Nothing of this machine
-    is changed, and a lab goes away entirely when its holder process ends.
+    Each node has its own namespaces, an overlay of this machine's files, and its own SSH server. Nothing of this
+    machine is changed, and a lab goes away entirely when its holder process ends.
     """
 
 

@@ -36,7 +36,7 @@ def command() -> None:
 @reach_options
 @output_options
 def list_(selection: Selection, reach: Reach, output: Output) -> int:
-    """Show what nodes have in their plugin folder: digest, owner, and the versions of the specification they speak."""
+    """Show what nodes have in their plugin folder: digest, owner, and the versions that they speak."""
 
     def work(emit: Emit) -> Summary:
         from cni_provision.cli.run.asking import Fleet, summary
