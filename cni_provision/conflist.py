@@ -7,12 +7,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from cni_provision.cni.versions import ALL_VERSIONS, at_least
 from cni_provision.conflist_plugins import RECORDS, KnownPlugin, plugin
 from cni_provision.conflist_rules import chain_problems, rules
 from cni_provision.conflist_shape import Problem, record_problems, shown
 from cni_provision.inventory.model import Path, Value
 
-VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 FIRST_WITH_CHAINS = "0.3.0"  # prevResult came with it
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 SWITCHES = ("disableCheck", "disableGC", "loadOnlyInlinedPlugins")
@@ -29,11 +29,6 @@ def _ordered(value: Value) -> Value:
     if isinstance(value, Mapping):
         return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: (key != "type", key))}
     return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def at_least(version: str, oldest: str) -> bool:
-    """Whether one specification version is the other or newer; both are of `VERSIONS`."""
-    return VERSIONS.index(version) >= VERSIONS.index(oldest)
 
 
 def plugin_types(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -73,7 +68,7 @@ def _head(document: Mapping[str, Any]) -> Iterator[Problem]:
         listed = []
     versions += [(("cniVersions", index), item) for index, item in enumerate(listed)]
     for path, version in versions:
-        if version not in VERSIONS:
+        if version not in ALL_VERSIONS:
             yield Problem(path, f"{shown(version)} is not a version of the specification", f"one of {_known()}")
     for key in SWITCHES:
         value = document.get(key, False)
@@ -82,7 +77,7 @@ def _head(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _known() -> str:
-    return ", ".join(f"`{version}`" for version in VERSIONS)
+    return ", ".join(f"`{version}`" for version in ALL_VERSIONS)
 
 
 def _list(document: Mapping[str, Any]) -> Iterator[Problem]:

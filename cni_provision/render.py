@@ -14,7 +14,7 @@ from pathlib import Path as Folder
 from cni_provision import conflist, data, render_parameters
 from cni_provision.conflist_shape import Problem
 from cni_provision.errors import Diagnostic, Mistakes, UserError
-from cni_provision.inventory.model import Network, Node, PluginSource, Value
+from cni_provision.inventory.model import Network, Node, Value
 from cni_provision.render_explain import LITERAL, Attempt, Mistake, of_parameter
 from cni_provision.render_parameters import Signature
 from cni_provision.render_template import OMIT, Templates, without_omitted
@@ -62,9 +62,8 @@ class Renderer:
         self._known: dict[tuple[str, ...], Rendering] = {}
         self._reads_node: dict[str, bool] = {}
 
-    def rendering(self, network: Network, node: Node) -> Rendering:
-        """What a node's network gives."""
-        foreign = replaced_types(node.declarations.plugins)
+    def rendering(self, network: Network, node: Node, foreign: frozenset[str] = frozenset()) -> Rendering:
+        """What a node's network gives; `foreign` are types whose configuration is not ours to judge."""
         key = self._key(network, node, foreign)
         if key not in self._known:
             self._known[key] = self._render(network, node, foreign)
@@ -140,17 +139,6 @@ def _unusable(error: UserError) -> Mistake:
     return Mistake(Problem((), error.message, error.hint), None if error.place else ("template",), error.place)
 
 
-def replaced_types(sources: Iterable[PluginSource]) -> frozenset[str]:
-    """Types that the user's own executables provide: their configuration is not ours to judge."""
-    return frozenset(name for source in sources if source.source == "file" for name in file_names(source))
-
-
-def file_names(source: PluginSource) -> tuple[str, ...]:
-    """The executable's name of a `file` source: as `plugins` says, else the file's own; `my_plugin.py` is built."""
-    stem = Folder(source.path or source.name).name
-    return source.plugins or (stem.removesuffix(".py").replace("_", "-") if stem.endswith(".py") else stem,)
-
-
 def template_folders(nodes: Iterable[Node]) -> tuple[Folder, ...]:
     """`templates/` beside the inventory's files that declare networks, then those that come with the program."""
     files = {network.place.file for node in nodes for network in node.declarations.networks if network.place}
@@ -169,10 +157,10 @@ def renderer(nodes: Iterable[Node]) -> Renderer:
     return Renderer(Templates(template_folders(nodes)))
 
 
-def render(node: Node) -> tuple[Conflist, ...]:
+def render(node: Node, foreign: frozenset[str] = frozenset()) -> tuple[Conflist, ...]:
     """The conflists of one node; raises `Mistakes` with all that is wrong."""
     drawing = renderer([node])
-    pairs = [(network, drawing.rendering(network, node)) for network in node.declarations.networks]
+    pairs = [(network, drawing.rendering(network, node, foreign)) for network in node.declarations.networks]
     mistakes = diagnostics(pairs, None)
     if mistakes:
         raise Mistakes(mistakes)

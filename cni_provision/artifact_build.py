@@ -1,0 +1,167 @@
+"""A plugin's source → one executable file: a head in `sh` and a zip of sources behind it (DESIGN §5.1).
+
+The bytes depend on the sources and the head alone: names sorted, times fixed, nothing compressed.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from cni_provision.errors import Place, UserError
+
+PACKAGE = Path(__file__).resolve().parent
+CARRIED = ("cni", "net")  # the parts of ours that a plugin may import
+OLDEST_PYTHON = (3, 9)
+EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip knows none before
+REGULAR = 0o100644 << 16
+
+# `exec` ends this script where a Python is found, so that sh never reads into the zip.
+HEAD = b"""\
+#!/bin/sh
+# A CNI plugin of cni-provision: this script, and behind it a zip of its sources (see `python3 -m zipfile -l`).
+for python in /var/lib/cni-provision/python /usr/bin/python3 python3; do
+  if command -v "$python" >/dev/null 2>&1; then exec "$python" -I -S "$0" "$@"; fi
+done
+printf '%s\\n' '{"cniVersion": "1.0.0", "code": 100, "msg": "no Python on this node: install Python 3.9 or newer"}'
+exit 1
+"""
+
+# Read by whatever Python the head found: written for 3.4, where the rest is for 3.9.
+MAIN = """\
+import sys
+
+if sys.version_info < {oldest}:
+    import json
+
+    msg = "plugin `{name}` needs Python {words} or newer, %s is %d.%d" % ((sys.executable,) + sys.version_info[:2])
+    sys.stdout.write(json.dumps({{"cniVersion": "1.0.0", "code": 100, "msg": msg}}) + "\\n")
+    sys.exit(1)
+
+from cni_provision.cni import skel
+from plugins.{module} import PLUGIN
+
+skel.main(PLUGIN)
+"""
+
+
+def build_plugin(source: Path, head: bytes = HEAD) -> bytes:
+    """The executable of one plugin file; raises `UserError` for what could not run on a node."""
+    module = plugin_name(source).replace("-", "_")
+    files = {
+        "__main__.py": _main(module).encode(),
+        "plugins/__init__.py": b"",
+        f"plugins/{module}.py": source.read_bytes(),
+        **{f"cni_provision/{module}": (PACKAGE / module).read_bytes() for module in _needed(source)},
+    }
+    return head + _zip(files, offset=len(head))
+
+
+def plugin_name(source: Path) -> str:
+    """`host-local` for `host_local.py`."""
+    return source.stem.replace("_", "-")
+
+
+def _main(module: str) -> str:
+    words = ".".join(str(number) for number in OLDEST_PYTHON)
+    return MAIN.format(oldest=OLDEST_PYTHON, words=words, name=module.replace("_", "-"), module=module)
+
+
+def _zip(files: dict[str, bytes], offset: int) -> bytes:
+    """A stored zip whose offsets count from the start of the file that it stands behind."""
+    buffer = io.BytesIO(bytes(offset))
+    buffer.seek(offset)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.create_system, entry.external_attr = 3, REGULAR
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()[offset:]
+
+
+def _needed(source: Path) -> list[str]:
+    """The modules of ours that a plugin imports, directly or not, as paths below the package; sorted."""
+    waiting = ["__init__.py", "cni/skel.py", *_imported(source)]
+    found: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            parents = [f"{part}/__init__.py" for part in CARRIED if module.startswith(f"{part}/")]
+            waiting += [*parents, *_imported(PACKAGE / module)]
+    return sorted(found)
+
+
+@cache
+def _imported(source: Path) -> tuple[str, ...]:
+    """The modules of ours that a file names in its imports, lazy ones too."""
+    modules = []
+    for statement in _imports(_parse(source)):
+        for name in _names(statement):
+            if name.split(".")[0] != "cni_provision":
+                _require_standard(name, source, statement)
+            elif name != "cni_provision":
+                modules.append(_module(name, source, statement))
+    return tuple(dict.fromkeys(modules))
+
+
+def _parse(source: Path) -> ast.Module:
+    """The syntax tree, as the oldest Python would read it."""
+    try:
+        return ast.parse(source.read_bytes(), str(source), feature_version=OLDEST_PYTHON)
+    except SyntaxError as error:
+        words = ".".join(str(number) for number in OLDEST_PYTHON)
+        place = Place(str(source), error.lineno or 0, error.offset or 0)
+        raise UserError(f"not Python {words}, which plugins run on: {error.msg}", place=place) from error
+
+
+def _imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Every import but those for type checkers, and those that a package's `__getattr__` makes on demand."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for branch in child.orelse:
+                yield from _imports(ast.Module([branch], []))
+        elif not (isinstance(child, ast.FunctionDef) and child.name == "__getattr__"):
+            yield from _imports(child)
+
+
+def _names(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    """What an import may mean: `from a import b` names `a.b` where that is a module, else `a`."""
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    if statement.level or not statement.module:
+        return [f"{'.' * statement.level}{statement.module or ''}"]
+    base = statement.module
+    return [f"{base}.{alias.name}" if _is_ours(f"{base}.{alias.name}") else base for alias in statement.names]
+
+
+def _is_ours(name: str) -> bool:
+    first, _, rest = name.partition(".")
+    return first == "cni_provision" and (PACKAGE / rest.replace(".", "/")).with_suffix(".py").is_file()
+
+
+def _module(name: str, source: Path, statement: ast.stmt) -> str:
+    """`net/link.py` for `cni_provision.net.link`; raises `UserError` for what a plugin cannot carry."""
+    parts = name.split(".")[1:]
+    module = "/".join(parts) + ".py" if _is_ours(name) else "/".join(parts) + "/__init__.py"
+    if parts[0] not in CARRIED or not (PACKAGE / module).is_file():
+        hint = "plugins stand on `cni_provision.cni` and `cni_provision.net`"
+        raise UserError(f"a plugin cannot import `{name}`", place=_place(source, statement), hint=hint)
+    return module
+
+
+def _require_standard(name: str, source: Path, statement: ast.stmt) -> None:
+    if name.split(".")[0] not in sys.stdlib_module_names:
+        hint = "plugins have the standard library, `cni_provision.cni` and `cni_provision.net`"
+        raise UserError(f"nodes do not have the module `{name}`", place=_place(source, statement), hint=hint)
+
+
+def _place(source: Path, statement: ast.stmt) -> Place:
+    return Place(str(source), statement.lineno, statement.col_offset + 1)

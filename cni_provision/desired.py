@@ -1,0 +1,138 @@
+"""What is declared for a node → what its files and live values must be. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cni_provision.artifact import Artifact
+from cni_provision.inventory.model import Kernel, Node
+from cni_provision.node.protocol import Reload, Request
+from cni_provision.plan import DIRECTORY, File, Live, State
+from cni_provision.render import Conflist
+
+EXECUTABLE = 0o755
+READABLE = 0o644
+SECRET = 0o600
+LOADED = "loaded"  # what a node reads back for a module that is there
+
+
+@dataclass(frozen=True)
+class Desired:
+    """One node's goal. `states` hold everywhere, `variants` by architecture; `texts` are the small files by digest.
+
+    `secret` are the keys of files whose bytes must not be shown.
+    """
+
+    node: Node
+    states: Mapping[str, State] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, State]] = field(default_factory=dict)
+    reloads: tuple[Reload, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    conflists: tuple[Conflist, ...] = ()
+    secret: tuple[str, ...] = ()
+
+
+def desired(node: Node, conflists: tuple[Conflist, ...], artifacts: Iterable[Artifact]) -> Desired:
+    """The goal of a node; an owner that is declared absent wants nothing."""
+    declared = node.declarations
+    if declared.state == "absent":
+        return Desired(node)
+    written = [_conflist(declared.runtime.conf_dir, conflist) for conflist in conflists]
+    written += _drop_ins(declared.owner, declared.kernel)
+    files = [file for file, _ in written]
+    executables = [(artifact.architecture, _executable(declared.runtime.bin_dir, artifact)) for artifact in artifacts]
+    files += [file for architecture, file in executables if architecture is None]
+    folders = [_folder(declared.runtime.conf_dir)] if conflists else []
+    folders += [_folder(declared.runtime.bin_dir)] if executables else []
+    return Desired(
+        node,
+        states=_by_key([*folders, *files]) | _live(declared.kernel),
+        variants=_variants(executables),
+        texts={file.digest: text for file, text in written},
+        conflists=conflists,
+        secret=tuple(_key(file) for file, _ in written if file.mode == SECRET),
+    )
+
+
+def request(
+    goal: Desired, verb: str, *, by: str = "", inventory: str = "", source: str = "", time: str = ""
+) -> Request:
+    """The question that brings a node to its goal, or asks how far it is from there.
+
+    `by` is who asks, `inventory` the digest and `source` the name of what was read, `time` for display only.
+    """
+    declared = goal.node.declarations
+    return Request(
+        verb,
+        owner=declared.owner,
+        by=by,
+        inventory=inventory,
+        source=source,
+        time=time,
+        desired=dict(goal.states),
+        variants={architecture: dict(states) for architecture, states in goal.variants.items()},
+        texts=dict(goal.texts),
+        reloads=goal.reloads,
+        prune=declared.prune,
+        adopt=declared.adopt,
+        secret=goal.secret,
+        conf_dir=declared.runtime.conf_dir,
+        bin_dir=declared.runtime.bin_dir,
+        cache_dir=declared.runtime.cache_dir,
+    )
+
+
+def _key(file: File) -> str:
+    return f"file:{file.path}"
+
+
+def _by_key(files: Iterable[File]) -> dict[str, State]:
+    return {_key(file): file for file in files}
+
+
+def _text_file(path: str, text: str, mode: int, kind: str) -> tuple[File, str]:
+    return File(path, hashlib.sha256(text.encode()).hexdigest(), mode, kind=kind), text
+
+
+def _conflist(folder: str, conflist: Conflist) -> tuple[File, str]:
+    mode = SECRET if conflist.secret else READABLE
+    return _text_file(f"{folder}/{conflist.file_name}", conflist.text, mode, "conflist")
+
+
+def _executable(folder: str, artifact: Artifact) -> File:
+    return File(f"{folder}/{artifact.name}", artifact.digest, EXECUTABLE, kind="plugin")
+
+
+def _folder(path: str) -> File:
+    return File(path, DIRECTORY, EXECUTABLE, kind="directory")
+
+
+def _variants(executables: Iterable[tuple[str | None, File]]) -> dict[str, dict[str, State]]:
+    found: dict[str, dict[str, State]] = {}
+    for architecture, file in executables:
+        if architecture is not None:
+            found.setdefault(architecture, {})[_key(file)] = file
+    return found
+
+
+def _drop_ins(owner: str, kernel: Kernel) -> list[tuple[File, str]]:
+    """What keeps modules and sysctls over a reboot: modules-load.d(5), sysctl.d(5)."""
+    head = f"# Written by cni-provision for `{owner}`; changes here are undone by its next run\n"
+    modules = "".join(f"{name}\n" for name in sorted(kernel.modules))
+    sysctls = "".join(f"{name} = {_spaced(value)}\n" for name, value in sorted(kernel.sysctl.items()))
+    pairs = [(f"/etc/modules-load.d/{owner}.conf", modules), (f"/etc/sysctl.d/90-{owner}.conf", sysctls)]
+    return [_text_file(path, head + lines, READABLE, "file") for path, lines in pairs if lines]
+
+
+def _live(kernel: Kernel) -> dict[str, State]:
+    """The same modules and values in the running kernel."""
+    modules = [Live("module", name, LOADED) for name in sorted(kernel.modules)]
+    sysctls = [Live("sysctl", name, _spaced(value)) for name, value in sorted(kernel.sysctl.items())]
+    return {f"{live.kind}:{live.name}": live for live in (*modules, *sysctls)}
+
+
+def _spaced(value: str) -> str:
+    """A sysctl's words with one space between, as nodes read them back."""
+    return " ".join(value.split())

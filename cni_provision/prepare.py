@@ -1,0 +1,181 @@
+"""Everything before a node is touched: render all nodes, collect executables once, check the fleet as a whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cni_provision import artifact, prepare_checks
+from cni_provision.artifact import Artifact, Blobs
+from cni_provision.cni.versions import ALL_VERSIONS
+from cni_provision.desired import SECRET, Desired, desired
+from cni_provision.errors import Diagnostic, Mistakes, UserError
+from cni_provision.inventory.model import Inventory, Node, PluginSource
+from cni_provision.plan import File
+from cni_provision.prepare_checks import Offer
+from cni_provision.render import Conflist, Renderer, diagnostics, renderer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Each node's goal, the bytes behind all digests, and what is odd but not wrong."""
+
+    desired: tuple[Desired, ...]
+    blobs: Blobs
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+def prepare(inventory: Inventory, cache_dir: Path | None = None) -> Prepared:
+    """The goal of every node; downloads what is not in the cache. Raises `Mistakes` with all of a run."""
+    rendered = _rendered(inventory)
+    store = _Store(cache_dir or artifact.default_cache())
+    offers = {
+        node.name: [store.offer(source) for source in node.declarations.plugins] for node in _present(inventory)
+    }
+    _raise_all(inventory, rendered, offers, store.mistakes)
+    goals = [
+        desired(node, rendered.conflists.get(node.name, ()), _artifacts(offers.get(node.name, ())))
+        for node in inventory.nodes
+    ]
+    for goal in goals:
+        for text in goal.texts.values():
+            store.blobs.add(text.encode())
+    return Prepared(tuple(goals), store.blobs, rendered.warnings)
+
+
+def check(inventory: Inventory) -> tuple[Diagnostic, ...]:
+    """The same mistakes without collecting executables; answers the warnings.
+
+    A release that does not name its plugins is not looked into: what it might hold is taken as installed.
+    """
+    rendered = _rendered(inventory)
+    offers = {
+        node.name: [Offer(source, artifact.names_of(source)) for source in node.declarations.plugins]
+        for node in _present(inventory)
+    }
+    _raise_all(inventory, rendered, offers, ())
+    return rendered.warnings
+
+
+def write(prepared: Prepared, folder: Path) -> tuple[Path, ...]:
+    """The small files of every node below `folder/<node>`; answers what was written."""
+    written = []
+    for goal in prepared.desired:
+        for state in goal.states.values():
+            if isinstance(state, File) and state.digest in goal.texts:
+                target = folder / goal.node.name / state.path.lstrip("/")
+                _write(target, goal.texts[state.digest], state.mode)
+                written.append(target)
+    return tuple(written)
+
+
+def _write(target: Path, text: str, mode: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        if mode == SECRET:
+            os.fchmod(descriptor, mode)
+        file.write(text)
+
+
+@dataclass
+class _Rendered:
+    """Every node's conflists by its name, and what was found on the way."""
+
+    conflists: dict[str, tuple[Conflist, ...]] = field(default_factory=dict)
+    mistakes: list[Diagnostic] = field(default_factory=list)
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+def _present(inventory: Inventory) -> list[Node]:
+    return [node for node in inventory.nodes if node.declarations.state != "absent"]
+
+
+def _rendered(inventory: Inventory) -> _Rendered:
+    nodes = _present(inventory)
+    drawing, found = renderer(nodes), _Rendered()
+    warnings: list[Diagnostic] = []
+    for node in nodes:
+        _render_node(node, drawing, found, warnings)
+    found.warnings = once(warnings)
+    return found
+
+
+def _render_node(node: Node, drawing: Renderer, found: _Rendered, warnings: list[Diagnostic]) -> None:
+    foreign = frozenset(artifact.file_name(source) for source in node.declarations.plugins if source.source == "file")
+    pairs = [(network, drawing.rendering(network, node, foreign)) for network in node.declarations.networks]
+    found.mistakes += diagnostics(pairs, node.name)
+    warnings += diagnostics(pairs, node.name, "warning")
+    made = (rendering.conflist(network) for network, rendering in pairs)
+    found.conflists[node.name] = tuple(conflist for conflist in made if conflist)
+
+
+class _Store:
+    """Collects each plugin source once, however many nodes declare it."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.blobs = Blobs()
+        self.mistakes: list[Diagnostic] = []
+        self._cache_dir = cache_dir
+        self._known: dict[str, Offer] = {}
+
+    def offer(self, source: PluginSource) -> Offer:
+        """What a source installs; what is wrong with it is noted once."""
+        key = repr(source)
+        if key not in self._known:
+            self._known[key] = self._collect(source)
+        return self._known[key]
+
+    def _collect(self, source: PluginSource) -> Offer:
+        try:
+            found = artifact.collect(source, self.blobs, self._cache_dir)
+        except UserError as error:
+            place = error.place or source.place
+            related = ((source.place, f"plugin source `{source.name}`"),) if error.place and source.place else ()
+            self.mistakes.append(Diagnostic(error.message, place, error.hint, related=related))
+            return Offer(source, artifact.names_of(source))
+        return Offer(source, tuple(dict.fromkeys(one.name for one in found)), found)
+
+
+def _artifacts(offers: Iterable[Offer]) -> Iterator[Artifact]:
+    return (one for offer in offers for one in offer.artifacts)
+
+
+def _raise_all(
+    inventory: Inventory, rendered: _Rendered, offers: Mapping[str, list[Offer]], others: Iterable[Diagnostic]
+) -> None:
+    """Raise `Mistakes` if anything was found, here or by the checks of each node."""
+    mistakes, builtin = [*rendered.mistakes, *others], builtin_versions()
+    for node in _present(inventory):
+        mistakes += prepare_checks.problems(node, rendered.conflists[node.name], offers[node.name], builtin)
+    if mistakes:
+        raise Mistakes(once(mistakes))
+
+
+def builtin_versions() -> dict[str, tuple[str, ...]]:
+    """The versions that each of our plugins speaks; only one that restricts them is loaded to ask it."""
+    return {
+        name: _declared_versions(file) if "versions=" in file.read_text(encoding="utf-8") else ALL_VERSIONS
+        for name, file in artifact.builtin_plugins().items()
+    }
+
+
+def _declared_versions(file: Path) -> tuple[str, ...]:
+    spec = importlib.util.spec_from_file_location(f"cni_provision_plugin_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return tuple(module.PLUGIN.versions)
+
+
+def once(diagnostics_found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Each mistake once, by place; the node is named where only one node has it."""
+    nodes: dict[Diagnostic, set[str | None]] = {}
+    for found in diagnostics_found:
+        nodes.setdefault(replace(found, node=None), set()).add(found.node)
+    named = (replace(found, node=next(iter(on))) if len(on) == 1 else found for found, on in nodes.items())
+    return tuple(sorted(named, key=lambda found: (found.place is None, found.place or ())))
