@@ -24,9 +24,9 @@ def command(selection: Selection, output: Output) -> int:
     """
 
     def work(emit: Emit) -> Summary:
-        from cni_provision.cli.run.selection import prepared
+        from cni_provision.cli.run.selection import checked
 
-        inventory, _ = prepared(selection, emit)
+        inventory = checked(selection, emit)
         return Summary(exit_code=0, nodes=len(inventory.nodes))
 
     return run("validate", output, work)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cni_provision.desired import Desired, request
 from cni_provision.node.protocol import Request
 
 if TYPE_CHECKING:
-    from cni_provision.desired import Desired
     from cni_provision.inventory.model import Inventory, Node
 
 
@@ -57,16 +57,6 @@ def about(node: Node, verb: str, run: Origin) -> Request:
     )
 
 
-def declaring(desired: Desired, verb: str, run: Origin) -> Request:
+def declaring(goal: Desired, verb: str, run: Origin) -> Request:
     """A question with everything that the node should have."""
-    declared = desired.node.declarations
-    return replace(
-        about(desired.node, verb, run),
-        desired=dict(desired.states),
-        variants={architecture: dict(states) for architecture, states in desired.variants.items()},
-        texts=dict(desired.texts),
-        reloads=tuple(desired.reloads),
-        secret=tuple(desired.secret),
-        prune=declared.prune,
-        adopt=declared.adopt,
-    )
+    return request(goal, verb, by=run.by, inventory=run.inventory, source=run.source, time=run.time)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cni_provision.cli.run.failure import diagnostic
-from cni_provision.errors import NeedsAnsible
+from cni_provision.errors import Diagnostic, NeedsAnsible
 from cni_provision.events import Selected
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def select(selection: Selection, emit: Emit) -> Inventory:
     if selection.reader == "ansible":
         raise NeedsAnsible("`--reader ansible` is not built yet", hint="leave it out, or write what `own` can read")
     inventory = load(Sources(selection.paths, selection.extra_vars, selection.reader), selection.limit)
-    for warning in inventory.warnings:
-        emit(diagnostic(warning))
+    tell(inventory.warnings, emit)
     networks = {network.name for node in inventory.nodes for network in node.declarations.networks}
     emit(Selected(len(inventory.nodes), len(networks), inventory.digest, inventory.source))
     return inventory
@@ -34,4 +34,20 @@ def prepared(selection: Selection, emit: Emit) -> tuple[Inventory, Prepared]:
     from cni_provision.prepare import prepare
 
     inventory = select(selection, emit)
-    return inventory, prepare(inventory)
+    found = prepare(inventory)
+    tell(found.warnings, emit)
+    return inventory, found
+
+
+def checked(selection: Selection, emit: Emit) -> Inventory:
+    """The inventory, with the same mistakes found as by `prepared`, and no executable collected."""
+    from cni_provision.prepare import check
+
+    inventory = select(selection, emit)
+    tell(check(inventory), emit)
+    return inventory
+
+
+def tell(warnings: Iterable[Diagnostic], emit: Emit) -> None:
+    for warning in warnings:
+        emit(diagnostic(warning))
