@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from cni_provision.cli.view.names import fold
 from cni_provision.cli.view.paint import Paint
 from cni_provision.cli.view.table import count
-from cni_provision.events import Finding, PlannedChange
+from cni_provision.events import ChangeApplied, Finding, PlannedChange
 
 DIGEST = "sha256:"
 SHOWN_DIGITS = 8
+COMMON = ("0644", "0755", "0755 directory")  # modes that need no mention
+
+
+Shown = PlannedChange | ChangeApplied | Finding
 
 
 @dataclass(frozen=True)
 class NodeChanges:
     """What one node's plan says, without the node's name, so that equal ones compare equal."""
 
-    changes: tuple[PlannedChange, ...] = field(default=())
+    changes: tuple[PlannedChange | ChangeApplied, ...] = field(default=())
     findings: tuple[Finding, ...] = field(default=())
 
 
-def by_node(events: Iterable[PlannedChange | Finding]) -> dict[str, NodeChanges]:
+def by_node(events: Iterable[Shown]) -> dict[str, NodeChanges]:
     """The plan of each node, in the order of the nodes' first events."""
     plans: dict[str, NodeChanges] = {}
     for event in events:
         known = plans.get(event.node, NodeChanges())
         nameless = replace(event, node="")
-        if isinstance(nameless, PlannedChange):
-            plans[event.node] = replace(known, changes=(*known.changes, nameless))
-        else:
+        if isinstance(nameless, Finding):
             plans[event.node] = replace(known, findings=(*known.findings, nameless))
+        else:
+            plans[event.node] = replace(known, changes=(*known.changes, nameless))
     return plans
 
 
@@ -43,11 +48,11 @@ def grouped(plans: Mapping[str, NodeChanges]) -> dict[NodeChanges, list[str]]:
     return groups
 
 
-def text(events: Iterable[PlannedChange | Finding], paint: Paint, *, context: bool) -> list[str]:
+def text(events: Iterable[Shown], paint: Paint, *, context: bool) -> list[str]:
     """All groups as lines; `context` shows also the unchanged lines of diffs, and new files whole."""
     lines: list[str] = []
     for plan, nodes in grouped(by_node(events)).items():
-        same = f"  ({count(len(nodes), 'node')}, same plan)" if len(nodes) > 1 else ""
+        same = f"  ({count(len(nodes), 'node')}, same changes)" if len(nodes) > 1 else ""
         lines.append(paint(fold(nodes), "bold") + paint(same, "dim"))
         lines += change_lines(plan.changes, paint, context=context)
         for finding in plan.findings:
@@ -55,35 +60,43 @@ def text(events: Iterable[PlannedChange | Finding], paint: Paint, *, context: bo
     return lines
 
 
-def change_lines(changes: Sequence[PlannedChange], paint: Paint, *, context: bool) -> list[str]:
-    width = max((len(title(change)) for change in changes), default=0)
+def change_lines(changes: Sequence[PlannedChange | ChangeApplied], paint: Paint, *, context: bool) -> list[str]:
+    width = max((len(title(change.path)) for change in changes), default=0)
     lines = []
     for change in changes:
-        line = f"  {change.sign} {title(change).ljust(width)}  {values(change)}"
-        lines.append(paint.signed(line.rstrip()))
-        lines += [paint.signed(f"      {part}") for part in diff_lines(change, context=context)]
+        said = values(change) if isinstance(change, PlannedChange) else ""
+        lines.append(paint.signed(f"  {change.sign} {title(change.path).ljust(width)}  {said}".rstrip()))
+        if isinstance(change, PlannedChange):
+            lines += [paint.signed(f"      {part}") for part in diff_lines(change, context=context)]
     return lines
 
 
-def title(change: PlannedChange) -> str:
-    """A path for files, `sysctl net.ipv4.ip_forward` for what is not a file."""
-    return change.path if change.path.startswith("/") else f"{change.kind} {change.path}"
+def title(path: str) -> str:
+    """A path for files, `sysctl net.ipv4.ip_forward` for `sysctl:net.ipv4.ip_forward`."""
+    return path if path.startswith("/") else path.replace(":", " ", 1)
 
 
 def values(change: PlannedChange) -> str:
-    """What it was and will be, as short as it can be said; a diff below says it better."""
-    before, after = short(change.before), short(change.after)
-    if change.sign == "~" and not change.diff and before != after:
-        pair = f"{before} -> {after}"
+    """What it was and will be, as short as it can be said; a diff below says it better than digests."""
+    before, after = (words(value) for value in (change.before, change.after))
+    if change.sign == "-":
+        return change.note or ""
+    if change.sign == "+":
+        pair = " ".join(short(word) for word in after if word not in COMMON)
     else:
-        pair = after if change.sign == "+" else ""
+        pairs = [pair for pair in zip_longest(before, after, fillvalue="") if pair[0] != pair[1]]
+        shown = [pair for pair in pairs if not (change.diff and pair[1].startswith(DIGEST))]
+        pair = ", ".join(f"{short(old)} -> {short(new)}" for old, new in shown)
     return "  ".join(part for part in (change.note, pair) if part)
 
 
-def short(value: str | None) -> str:
-    if value and value.startswith(DIGEST):
-        return value[: len(DIGEST) + SHOWN_DIGITS] + "…"
-    return value or ""
+def words(value: str | None) -> list[str]:
+    """Mode, owner and digest of a file; a live value is one word."""
+    return (value or "").split(" ") if value and DIGEST in value else [value or ""]
+
+
+def short(word: str) -> str:
+    return word[: len(DIGEST) + SHOWN_DIGITS] + "…" if word.startswith(DIGEST) else word
 
 
 def diff_lines(change: PlannedChange, *, context: bool) -> Iterator[str]:

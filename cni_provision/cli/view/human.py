@@ -44,7 +44,7 @@ class Seen:
 
     selected: Selected | None = None
     planned: Planned | None = None
-    changes: list[PlannedChange | Finding] = field(default_factory=list)
+    changes: list[changes.Shown] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     cells: list[MeshResult] = field(default_factory=list)
     statuses: list[NodeStatus] = field(default_factory=list)
@@ -135,6 +135,8 @@ class Human:
     @on.register
     def _(self, event: ChangeApplied) -> None:
         self.redraw(event.node)
+        if self.seen.planned is None:
+            self.seen.changes.append(event)
 
     @on.register
     def _(self, event: ApplyDone) -> None:

@@ -25,7 +25,7 @@ def text(changes: Iterable[PlannedChange], paint: Paint) -> list[str]:
 
 
 def one(change: PlannedChange, node: str, paint: Paint) -> list[str]:
-    path = change.path if change.path.startswith("/") else f"/{change.kind}/{change.path}"
+    path = change.path if change.path.startswith("/") else f"/{change.path.replace(':', '/', 1)}"
     before = ABSENT if change.sign == "+" else f"{node}{path}"
     after = ABSENT if change.sign == "-" else f"{node}{path}"
     lines = body(change.diff) if change.diff else values(change)
