@@ -51,7 +51,7 @@ def read_reply(body: bytes) -> Reply:
     """The reply in a frame; raises what its `error` stands for."""
     try:
         reply = reply_from_json(body)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NodeFailed(
             f"the node's answer cannot be read: {error}", hint="is it a node of another version?"
         ) from error
