@@ -189,7 +189,11 @@ def version(plugins: tuple[str, ...], where: Where) -> int:
 @where_options
 def validate(network: str, where: Where) -> int:
     """Look whether every plugin of NETWORK is there and speaks its version; attach nothing."""
-    return operate("validate", lambda emit: where.runtime.validate(where.network(network)) and None)
+
+    def work(emit: Emit) -> None:
+        where.runtime.validate(where.network(network))
+
+    return operate("validate", work)
 
 
 @command.command(

@@ -7,9 +7,9 @@ command that runs is imported (all of them for `--help`), and modules import wha
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 
 import click
 
@@ -38,7 +38,7 @@ class Commands(click.Group):
     """The commands by file name, listed by what they are for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        found = {entry.name[:-3] for entry in files("cni_provision.cli").iterdir() if entry.name.endswith(".py")}
+        found = {name[:-3] for name in os.listdir(os.path.dirname(__file__)) if name.endswith(".py")}
         return sorted(found - NOT_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:

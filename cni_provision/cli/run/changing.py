@@ -69,12 +69,16 @@ def expecting(jobs: Sequence[Job], answers: Answers) -> list[Job]:
 def finished(doing: Doing, answers: Answers, earlier: tuple[Outcome, ...]) -> Summary:
     """The sum, with a retry file when nodes are left over."""
     total = summary(answers, earlier=earlier)
-    left = [outcome.node.name for outcome in (*earlier, *answers.failed)]
+    left = [outcome.node.name for outcome in (*earlier, *answers.outcomes) if outcome.error or is_undone(outcome)]
     if left:
         return with_retry(total, doing, left)
     undo = doing.verb == "apply" and total.changed and not total.exit_code
     command = again("rollback", doing.selection) if undo else None
     return replace(total, next_command=command, next_reason="to go back" if command else None)
+
+
+def is_undone(outcome: Outcome) -> bool:
+    return outcome.reply is not None and outcome.reply.rolled_back
 
 
 def with_retry(total: Summary, doing: Doing, left: Sequence[str]) -> Summary:

@@ -36,8 +36,9 @@ def usage(error: click.UsageError) -> DiagnosticFound:
     """click's sentence in our words: backticks, no full stop, what may have been meant as the hint."""
     text, _, meant = error.format_message().partition(" Did you mean ")
     text = quoted(text).rstrip(".")
-    path = error.ctx.command_path if error.ctx else "cni-provision"
-    hint = f"did you mean {quoted(meant)}" if meant else f"`{path} --help` says what there is"
+    hint = f"did you mean {quoted(meant)}" if meant else None
+    if not hint and error.ctx:
+        hint = f"`{error.ctx.command_path} --help` says what there is"
     return DiagnosticFound("error", text[:1].lower() + text[1:], hint=hint)
 
 

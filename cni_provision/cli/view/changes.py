@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from cni_provision.cli.view.names import fold
+from cni_provision.cli.view.names import fold, natural
 from cni_provision.cli.view.paint import Paint
 from cni_provision.cli.view.table import count
 from cni_provision.events import ChangeApplied, Finding, PlannedChange
@@ -19,44 +18,31 @@ COMMON = ("0644", "0755", "0755 directory")  # modes that need no mention
 Shown = PlannedChange | ChangeApplied | Finding
 
 
-@dataclass(frozen=True)
-class NodeChanges:
-    """What one node's plan says, without the node's name, so that equal ones compare equal."""
-
-    changes: tuple[PlannedChange | ChangeApplied, ...] = field(default=())
-    findings: tuple[Finding, ...] = field(default=())
-
-
-def by_node(events: Iterable[Shown]) -> dict[str, NodeChanges]:
-    """The plan of each node, in the order of the nodes' first events."""
-    plans: dict[str, NodeChanges] = {}
-    for event in events:
-        known = plans.get(event.node, NodeChanges())
-        nameless = replace(event, node="")
-        if isinstance(nameless, Finding):
-            plans[event.node] = replace(known, findings=(*known.findings, nameless))
-        else:
-            plans[event.node] = replace(known, changes=(*known.changes, nameless))
-    return plans
-
-
-def grouped(plans: Mapping[str, NodeChanges]) -> dict[NodeChanges, list[str]]:
-    """Nodes by plan, the order kept."""
-    groups: dict[NodeChanges, list[str]] = {}
-    for node, plan in plans.items():
-        groups.setdefault(plan, []).append(node)
-    return groups
-
-
 def text(events: Iterable[Shown], paint: Paint, *, context: bool) -> list[str]:
-    """All groups as lines; `context` shows also the unchanged lines of diffs, and new files whole."""
+    """All nodes as lines, those of which the same is said together.
+
+    `context` shows also the unchanged lines of diffs, and new files whole.
+    """
+    nodes: dict[str, list[Shown]] = {}
+    for event in events:
+        nodes.setdefault(event.node, []).append(event)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for node in sorted(nodes, key=natural):
+        groups.setdefault(tuple(node_lines(nodes[node], paint, context=context)), []).append(node)
     lines: list[str] = []
-    for plan, nodes in grouped(by_node(events)).items():
-        same = f"  ({count(len(nodes), 'node')}, same changes)" if len(nodes) > 1 else ""
-        lines.append(paint(fold(nodes), "bold") + paint(same, "dim"))
-        lines += change_lines(plan.changes, paint, context=context)
-        for finding in plan.findings:
-            lines += finding_lines(finding, paint)
+    for said, names in groups.items():
+        same = f"  ({count(len(names), 'node')}, same changes)" if len(names) > 1 else ""
+        lines += [paint(fold(names), "bold") + paint(same, "dim"), *said]
+    return lines
+
+
+def node_lines(events: Sequence[Shown], paint: Paint, *, context: bool) -> list[str]:
+    """What is said of one node: its changes, then its findings."""
+    changes = [event for event in events if not isinstance(event, Finding)]
+    lines = change_lines(changes, paint, context=context)
+    for event in events:
+        if isinstance(event, Finding):
+            lines += finding_lines(event, paint)
     return lines
 
 
@@ -82,7 +68,8 @@ def values(change: PlannedChange) -> str:
     if change.sign == "-":
         return change.note or ""
     if change.sign == "+":
-        pair = " ".join(short(word) for word in after if word not in COMMON)
+        told = (word for word in after if word not in COMMON and not (change.diff and word.startswith(DIGEST)))
+        pair = " ".join(map(short, told))
     else:
         pairs = [pair for pair in zip_longest(before, after, fillvalue="") if pair[0] != pair[1]]
         shown = [pair for pair in pairs if not (change.diff and pair[1].startswith(DIGEST))]

@@ -35,7 +35,7 @@ def node_lines(results: Sequence[CheckResult], paint: Paint, *, passed: bool) ->
 
 def result_line(result: CheckResult, paint: Paint) -> str:
     where = f" {result.network}" if result.network else ""
-    message = f": {result.message}" if result.message else ""
+    message = ": " + result.message.strip().replace("\n", "\n        ") if result.message else ""
     return paint(f"  {result.outcome}", STYLES.get(result.outcome, "bold")) + f"  {result.check}{where}{message}"
 
 

@@ -82,16 +82,16 @@ class Human:
     def on(self, event: Event) -> None:
         """An event that says nothing to people."""
 
-    @on.register
+    @on.register(Version)
     def _(self, event: Version) -> None:
         self.command = event.command
 
-    @on.register
+    @on.register(Selected)
     def _(self, event: Selected) -> None:
         self.seen.selected = event
         self.seen.asked = event.nodes
 
-    @on.register
+    @on.register(DiagnosticFound)
     def _(self, event: DiagnosticFound) -> None:
         if event.severity == "warning":
             self.seen.warnings += 1
@@ -100,12 +100,12 @@ class Human:
         if event.severity != "warning" or self.verbosity > QUIET:
             self.talk([*draw(event, self.read_line, self.err.paint), ""])
 
-    @on.register
+    @on.register(Progress)
     def _(self, event: Progress) -> None:
         if self.verbosity > QUIET:
             self.talk([event.message])
 
-    @on.register
+    @on.register(Observed)
     def _(self, event: Observed) -> None:
         self.seen.answered += 1
         self.redraw(event.node)
@@ -115,7 +115,7 @@ class Human:
     def _(self, event: PlannedChange | Finding) -> None:
         self.seen.changes.append(event)
 
-    @on.register
+    @on.register(Planned)
     def _(self, event: Planned) -> None:
         self.seen.planned = event
         self.seen.answered = 0
@@ -128,43 +128,43 @@ class Human:
         self.answer([sentence.planned(event, self.seen.tally.failed)])
         self.seen.asked = event.nodes - event.failed - event.unreachable
 
-    @on.register
+    @on.register(ApplyStart)
     def _(self, event: ApplyStart) -> None:
         self.redraw(event.node)
 
-    @on.register
+    @on.register(ChangeApplied)
     def _(self, event: ChangeApplied) -> None:
         self.redraw(event.node)
         if self.seen.planned is None:
             self.seen.changes.append(event)
 
-    @on.register
+    @on.register(ApplyDone)
     def _(self, event: ApplyDone) -> None:
         self.seen.tally.done.append(event)
         self.finished(event)
 
-    @on.register
+    @on.register(NodeFailed)
     def _(self, event: NodeFailed) -> None:
         self.seen.tally.failed.append(event)
         self.finished(event)
 
-    @on.register
+    @on.register(CheckResult)
     def _(self, event: CheckResult) -> None:
         self.seen.checks.append(event)
 
-    @on.register
+    @on.register(MeshResult)
     def _(self, event: MeshResult) -> None:
         self.seen.cells.append(event)
 
-    @on.register
+    @on.register(NodeStatus)
     def _(self, event: NodeStatus) -> None:
         self.seen.statuses.append(event)
 
-    @on.register
+    @on.register(PluginFound)
     def _(self, event: PluginFound) -> None:
         self.seen.plugins.append(event)
 
-    @on.register
+    @on.register(Rendered)
     def _(self, event: Rendered) -> None:
         self.seen.rendered += 1
         if event.file:
@@ -174,12 +174,12 @@ class Human:
             self.answer([self.out.paint(f"{space}==> {event.node} {event.path} <==", "bold")])
             self.out.write(event.text)
 
-    @on.register
+    @on.register(Text)
     def _(self, event: Text) -> None:
         self.clear()
         self.out.write(event.text)
 
-    @on.register
+    @on.register(Summary)
     def _(self, event: Summary) -> None:
         self.clear()
         self.draw_changes()
@@ -218,9 +218,9 @@ class Human:
 
     def draw_sum(self, event: Summary) -> None:
         line = self.sum(event)
-        if self.seen.errors:
+        if self.seen.errors and (self.seen.errors > 1 or self.command == "validate"):
             self.talk([line])
-        elif line and (self.verbosity > QUIET or event.exit_code):
+        elif line and not self.seen.errors and (self.verbosity > QUIET or event.exit_code):
             self.answer([line])
 
     def sum(self, event: Summary) -> str:

@@ -10,6 +10,11 @@ FIRST_NUMBER = re.compile(r"^(\D*)(\d+)(.*)$")
 LAST_NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which `node-2` comes before `node-10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
 class Numbered(NamedTuple):
     """A name around one of its numbers; the digits stay text, so that leading zeros survive."""
 

@@ -10,6 +10,7 @@ from cni_provision.cli.view.table import table
 from cni_provision.events import ApplyDone, NodeFailed
 
 WORST_FIRST = ("failed", "timed out", "conflict", "denied", "busy", "unreachable", "not started")
+WHY = {"rolled back": "a check failed", "incomplete": "somebody else changed a file meanwhile"}
 
 
 @dataclass
@@ -40,26 +41,19 @@ def failures(tally: Tally) -> list[str]:
     rows: list[Sequence[object]] = []
     for (reason, message, hint), members in groups.items():
         why = f"{message} (hint: {hint})" if hint else message
-        rows.append((fold(one.node for one in members), "", reason, longest(members), why))
+        rows.append((fold(one.node for one in members), reason, longest(members), why))
+    undone: dict[str, list[ApplyDone]] = {}
+    for done in tally.done:
+        if done.rolled_back or done.incomplete:
+            undone.setdefault("rolled back" if done.rolled_back else "incomplete", []).append(done)
     rows += [
-        (
-            done.node,
-            done.changes,
-            "rolled back" if done.rolled_back else "incomplete",
-            f"{done.seconds:.1f}",
-            done_why(done),
-        )
-        for done in tally.done
-        if done.rolled_back or done.incomplete
+        (fold(one.node for one in members), result, longest(members), WHY[result])
+        for result, members in undone.items()
     ]
-    return table(("node", "changed", "result", "seconds", "why"), rows)
+    return table(("node", "result", "seconds", "why"), rows)
 
 
-def done_why(done: ApplyDone) -> str:
-    return "a check failed" if done.rolled_back else "somebody else changed a file meanwhile"
-
-
-def longest(members: Sequence[NodeFailed]) -> str:
+def longest(members: Sequence[NodeFailed | ApplyDone]) -> str:
     seconds = [one.seconds for one in members if one.seconds is not None]
     return f"{max(seconds):.1f}" if seconds else ""
 
