@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import struct
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
@@ -13,13 +14,13 @@ from typing import Union
 
 from cni_provision.net import rtnl
 from cni_provision.net.link import Link
-from cni_provision.net.rtnl import NetlinkError, Socket
+from cni_provision.net.rtnl import Socket
 
 IPInterface = Union[IPv4Interface, IPv6Interface]
 
 MESSAGE = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, interface index
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
-IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
+IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x02, 0x08, 0x40
 DAD_POLL = 0.02  # seconds
 
 
@@ -42,10 +43,10 @@ class Address:
         return bool(self.flags & IFA_F_DADFAILED)
 
 
-def encode(interface: IPInterface, index: int) -> bytes:
+def encode(interface: IPInterface, index: int, flags: int = 0) -> bytes:
     """`struct ifaddrmsg` and its attributes; IPv4 gets its broadcast address as `ip addr add … brd +` gives it."""
     family = AF_INET if interface.version == 4 else AF_INET6
-    body = MESSAGE.pack(family, interface.network.prefixlen, 0, 0, index)
+    body = MESSAGE.pack(family, interface.network.prefixlen, flags, 0, index)
     body += rtnl.attribute(IFA_LOCAL, interface.ip.packed) + rtnl.attribute(IFA_ADDRESS, interface.ip.packed)
     if interface.version == 4 and interface.network.prefixlen < 31:
         body += rtnl.attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
@@ -61,21 +62,51 @@ def decode(body: bytes) -> Address:
     return Address(ipaddress.ip_interface((packed, prefix)), index, flags, scope)
 
 
-def add(socket: Socket, link: Link, interface: IPInterface) -> None:
+def add(socket: Socket, link: Link, interface: IPInterface, flags: int = 0) -> None:
     """Give a link an address; NetlinkError EEXIST when it has it."""
-    flags = rtnl.CREATE | rtnl.EXCLUSIVE
-    body = encode(interface, link.index)
-    socket.request(rtnl.RTM_NEWADDR, body, f"add address {interface} to", link.name, flags=flags)
+    body, new = encode(interface, link.index, flags), rtnl.CREATE | rtnl.EXCLUSIVE
+    socket.request(rtnl.RTM_NEWADDR, body, f"add address {interface} to", link.name, flags=new)
 
 
 def delete(socket: Socket, link: Link, interface: IPInterface) -> None:
     """Take an address off a link; that it is gone already is success."""
     body = encode(interface, link.index)
-    try:
+    with rtnl.tolerating(errno.EADDRNOTAVAIL, errno.ENODEV):
         socket.request(rtnl.RTM_DELADDR, body, f"delete address {interface} of", link.name)
-    except NetlinkError as error:
-        if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
-            raise
+
+
+def ensure(socket: Socket, link: Link, wanted: Collection[IPInterface], *, replace: bool) -> bool:
+    """Give a link addresses for gateways, usable at once; True when it did not have them all.
+
+    OSError EADDRINUSE when it has others that cannot stay beside them, unless `replace` takes those off.
+    """
+    present = {one.interface for one in dump(socket, link)}
+    others = conflicting(present, wanted)
+    if others and not replace:
+        texts = [", ".join(sorted(map(str, some))) for some in (wanted, others)]
+        problem = '"{}" already has an IP address different from {}: {}'.format(link.name, *texts)
+        raise OSError(errno.EADDRINUSE, problem)
+    for other in others:
+        delete(socket, link, other)
+    new = [one for one in wanted if one not in present]
+    for one in new:
+        with rtnl.tolerating(errno.EEXIST):
+            add(socket, link, one, flags=IFA_F_NODAD)
+    return bool(new)
+
+
+def conflicting(present: Collection[IPInterface], wanted: Collection[IPInterface]) -> set[IPInterface]:
+    """Addresses that cannot stay beside the wanted: any other of IPv4, of IPv6 those whose subnets overlap."""
+    return {
+        other
+        for other in present
+        for one in wanted
+        if other not in wanted and other.version == one.version and overlap(other, one)
+    }
+
+
+def overlap(one: IPInterface, other: IPInterface) -> bool:
+    return one.version == 4 or one.ip in other.network or other.ip in one.network
 
 
 def dump(socket: Socket, link: Link) -> list[Address]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from socket import AF_BRIDGE
 
-from cni_provision.net import rtnl
-from cni_provision.net.link import IFLA_BR_VLAN_FILTERING, IFLA_EXT_MASK, INFO, Link
-from cni_provision.net.rtnl import NetlinkError, Socket
+from cni_provision.net import link, rtnl
+from cni_provision.net.link import IFLA_BR_VLAN_FILTERING, IFLA_EXT_MASK, INFO, Link, Settings
+from cni_provision.net.rtnl import Socket
 
 IFLA_PROTINFO, IFLA_AF_SPEC = 12, 26
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
@@ -33,12 +33,12 @@ def filters_vlans(bridge: Link) -> bool:
     return rtnl.number(bridge.data.get(IFLA_BR_VLAN_FILTERING, b"")) == 1
 
 
-def hairpin(port: Link) -> bool:
+def is_hairpin(port: Link) -> bool:
     """Whether frames may leave by the port that they came from."""
     return rtnl.number(port.port.get(IFLA_BRPORT_MODE, b"")) == 1
 
 
-def isolated(port: Link) -> bool:
+def is_isolated(port: Link) -> bool:
     """Whether the port talks only to ports that are not isolated."""
     return rtnl.number(port.port.get(IFLA_BRPORT_ISOLATED, b"")) == 1
 
@@ -72,11 +72,8 @@ def add_vlans(socket: Socket, port: Link, vids: Iterable[int], *, native: bool =
 def delete_vlan(socket: Socket, port: Link, vid: int) -> None:
     """Take a VLAN off a port; that it is not there is success."""
     body = encode_vlans(port.index, [vid])
-    try:
+    with rtnl.tolerating(errno.ENOENT, errno.ENODEV):
         socket.request(rtnl.RTM_DELLINK, body, f"delete VLAN {vid} of bridge port", port.name)
-    except NetlinkError as error:
-        if error.errno not in (errno.ENOENT, errno.ENODEV):
-            raise
 
 
 def vlans(socket: Socket, port: Link) -> frozenset[Vlan]:
@@ -103,6 +100,39 @@ def decode_vlans(body: bytes) -> frozenset[Vlan]:
         start = first if flags & RANGE_END else vid
         found.update(Vlan(one, native=bool(flags & PVID)) for one in range(start, vid + 1))
     return frozenset(found)
+
+
+def ensure(socket: Socket, name: str, *, mtu: int | None, promiscuous: bool, vlan_filtering: bool) -> Link:
+    """A bridge of that name, up. Several may make it at once; one that is there keeps its VLAN filtering and MTU.
+
+    OSError EEXIST when the name belongs to another kind of interface.
+    """
+    if link.find(socket, name) is None:
+        with rtnl.tolerating(errno.EEXIST):
+            link.create(socket, link.bridge(vlan_filtering=vlan_filtering), Settings(name=name, mtu=mtu))
+    found = link.get(socket, name)
+    if found.kind != "bridge":
+        raise OSError(errno.EEXIST, f'"{name}" already exists but is not a bridge')
+    if not found.up or (promiscuous and not found.promiscuous):
+        link.change(socket, found, Settings(up=True, promiscuous=promiscuous or None))
+    return found
+
+
+def port_differences(
+    socket: Socket, bridge: Link, port: Link, *, hairpin: bool, isolated: bool, expected: Collection[Vlan]
+) -> list[str]:
+    """What is not as expected of a port, as sentences; other VLANs than the expected are no fault."""
+    if port.master != bridge.index:
+        return [f"`{port.name}` is no port of `{bridge.name}`"]
+    modes = (
+        ("hairpin mode", is_hairpin(port), hairpin),
+        ("isolation", is_isolated(port), isolated),
+    )
+    wrong = [f"{name} of `{port.name}` is {'on' if on else 'off'}" for name, on, wanted in modes if on != wanted]
+    if expected and not filters_vlans(bridge):
+        wrong.append(f"`{bridge.name}` does not filter VLANs")
+    absent = sorted(set(expected) - vlans(socket, port)) if expected else []
+    return wrong + [f"`{port.name}` is not in VLAN {vlan.vid}" for vlan in absent]
 
 
 def ranges(vids: Iterable[int]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional, Protocol
 
@@ -43,16 +43,15 @@ class PlannedRoute(Protocol):
     def scope(self) -> Optional[int]: ...
 
 
-def connect(host: Socket, container: Socket, netns_fd: int, inner: Settings, outer: Settings) -> Link:
+def connect(host: Socket, container: Socket, inner: Settings, outer: Settings) -> Link:
     """Make a veth pair: `inner` in the container, `outer` here, named `veth` and 8 hexadecimal digits.
 
     Returns the host's end. OSError EEXIST when the container has an interface of that name.
     """
-    peer = replace(inner, netns_fd=netns_fd)
     for _ in range(NAME_ATTEMPTS):
         name = f"veth{os.urandom(4).hex()}"
         try:
-            link.create(host, link.veth(peer), replace(outer, name=name))
+            link.create(host, link.veth(inner), replace(outer, name=name))
         except NetlinkError as error:
             if error.errno != errno.EEXIST:
                 raise
@@ -107,6 +106,25 @@ def _route(planned: PlannedRoute, gateways: Sequence[IPAddress], index: int) -> 
         mtu=planned.mtu or 0,
         advmss=planned.advmss or 0,
     )
+
+
+class PlannedInterface(Protocol):
+    """An interface as a CNI result has it."""
+
+    @property
+    def mac(self) -> str: ...
+
+
+def unlike(found: Optional[Link], name: str, kind: str, planned: Mapping[str, PlannedInterface]) -> list[str]:
+    """What is not as planned of an interface, as sentences; `planned` by name, from the side that it is on."""
+    if found is None:
+        return [f"interface `{name}` is gone"]
+    if found.kind != kind:
+        return [f"interface `{name}` is no {kind} but `{found.kind}`"]
+    if name not in planned:
+        return [f"`prevResult` has no interface `{name}` on that side"]
+    wanted = planned[name].mac.lower()
+    return [f"`{name}` has the MAC address {found.mac}, not {wanted}"] if wanted not in ("", found.mac) else []
 
 
 def missing(

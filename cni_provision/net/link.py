@@ -202,11 +202,8 @@ def change(socket: Socket, link: Link, settings: Settings) -> None:
 
 def delete(socket: Socket, link: Link) -> None:
     """Delete a link; that it is gone already is success."""
-    try:
+    with rtnl.tolerating(errno.ENODEV):
         socket.request(rtnl.RTM_DELLINK, INFO.pack(0, 0, link.index, 0, 0), "delete interface", link.name)
-    except NetlinkError as error:
-        if error.errno != errno.ENODEV:
-            raise
 
 
 def supported(socket: Socket, kind: str) -> bool:

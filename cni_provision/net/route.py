@@ -11,7 +11,7 @@ from socket import AF_INET, AF_INET6
 from typing import Optional, Union
 
 from cni_provision.net import rtnl
-from cni_provision.net.rtnl import IPAddress, NetlinkError, Socket
+from cni_provision.net.rtnl import IPAddress, Socket
 
 IPNetwork = Union[IPv4Network, IPv6Network]
 
@@ -87,21 +87,14 @@ def decode(body: bytes) -> Route:
 
 def add(socket: Socket, route: Route, interface: str) -> None:
     """Add a route beside others to the same destination; exactly the same one already there is success."""
-    body = encode(route)
-    try:
-        socket.request(rtnl.RTM_NEWROUTE, body, f"add route {route} through", interface, flags=rtnl.CREATE)
-    except NetlinkError as error:
-        if error.errno != errno.EEXIST:
-            raise
+    with rtnl.tolerating(errno.EEXIST):
+        socket.request(rtnl.RTM_NEWROUTE, encode(route), f"add route {route} through", interface, flags=rtnl.CREATE)
 
 
 def delete(socket: Socket, route: Route, interface: str) -> None:
     """Delete a route; that it is gone already is success."""
-    try:
+    with rtnl.tolerating(errno.ESRCH):
         socket.request(rtnl.RTM_DELROUTE, encode(route), f"delete route {route} through", interface)
-    except NetlinkError as error:
-        if error.errno != errno.ESRCH:
-            raise
 
 
 def dump(socket: Socket, version: int) -> list[Route]:

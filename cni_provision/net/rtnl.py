@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import NamedTuple, Union
@@ -52,6 +53,16 @@ class NetlinkError(OSError):
         subject = f"{self.operation} `{self.interface}`" if self.interface else self.operation
         why = f" ({self.kernel_message})" if self.kernel_message else ""
         return f"cannot {subject}: {self.strerror}{why}"
+
+
+@contextmanager
+def tolerating(*codes: int) -> Iterator[None]:
+    """For what somebody else may have done a moment ago: these refusals (errno) are success."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.errno not in codes:
+            raise
 
 
 class Message(NamedTuple):

@@ -62,7 +62,7 @@ def test_hairpin_and_isolation(netns_fd: int, flags: tuple[bool, bool]) -> None:
         link.create(socket, link.veth(Settings(name="b")), Settings(name="a", master=link.get(socket, "br").index))
         bridge.set_port(socket, link.get(socket, "a"), hairpin=flags[0], isolated=flags[1])
         port = link.get(socket, "a")
-        assert (bridge.hairpin(port), bridge.isolated(port)) == flags
+        assert (bridge.is_hairpin(port), bridge.is_isolated(port)) == flags
 
 
 @pytest.mark.root

@@ -141,7 +141,7 @@ class Host:
         """Address → owner, as host-local keeps them when `dataDir` is `state`."""
         folder = self.state / network
         files = list(folder.glob("*")) if folder.is_dir() else []
-        return {file.name: file.read_text() for file in files if file.name[0].isdigit() and file.name != "lock"}
+        return {file.name: file.read_text() for file in files if "." in file.name[:4] or ":" in file.name}
 
 
 @pytest.fixture

@@ -1,0 +1,442 @@
+"""bridge: a veth pair from the container to a bridge on the host, which may be its gateway.
+
+The smallest configuration:
+
+    {"type": "bridge", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.42.0.0/24"}]]}}
+
+key                        default  meaning
+bridge                     cni0     the bridge, made when it is not there
+isGateway                  false    the bridge has the gateway's addresses, and the host forwards
+isDefaultGateway           false    isGateway, and the container's default route unless IPAM gives one
+forceAddress               false    take other addresses off the bridge instead of failing
+ipMasq                     false    masquerade what leaves the container's subnet
+ipMasqBackend              nftables the only one there is
+mtu                        kernel's of both ends, and of the bridge when it is made
+hairpinMode                false    frames may leave by the port that they came from; excludes promiscMode
+promiscMode                false    of the bridge
+vlan                       0        the container's VLAN; the gateway is then on `<bridge>.<vlan>`
+vlanTrunk                  none     further VLANs, with tags: a list of {id} or {minID, maxID}
+preserveDefaultVlan        false    keep the port in VLAN 1 as well
+macspoofchk                false    drop frames with another MAC address than the container's
+enabledad                  false    wait until no other host answers for the container's IPv6 addresses
+disableContainerInterface  false    leave the container's end down; excludes ipam
+portIsolation              false    the port reaches only ports that are not isolated
+ipam                       none     without it the container gets no address
+dns                        IPAM's   in the result
+
+The container's MAC address: capability `mac`, else `args.cni.mac`, else `CNI_ARGS` `MAC`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface, ip_network
+from typing import Optional
+
+from cni_provision.cni import skel
+from cni_provision.cni.results import decode_result
+from cni_provision.cni.skel import Call, Config
+from cni_provision.cni.types import (
+    INTERNAL,
+    INVALID_CONFIG,
+    NOT_AVAILABLE,
+    CNIError,
+    Interface,
+    IPAddress,
+    IPInterface,
+    Result,
+    Route,
+)
+from cni_provision.net import address, bridge, container, link, masquerade, nft, spoofcheck, sysctl
+from cni_provision.net.bridge import Vlan
+from cni_provision.net.link import Link, Settings
+from cni_provision.net.rtnl import Socket
+from cni_provision.net.undo import Undo
+
+CONTAINER = 2  # the index of its interface in the result
+DEFAULT_VLAN, LAST_VLAN = 1, 4094
+LONGEST_NAME = 15
+PORT_SECONDS = 2.5  # the reference's patience with a port
+NOT_AS_MADE = 100
+MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+DEFAULT_ROUTES = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The configuration, checked. `mac` and `mtu` are None where the kernel shall choose; `trunk` is sorted."""
+
+    name: str
+    bridge: str
+    gateway: bool
+    default_gateway: bool
+    force_address: bool
+    masquerade: bool
+    mtu: Optional[int]
+    mac: Optional[str]
+    hairpin: bool
+    promiscuous: bool
+    vlan: int
+    trunk: tuple[int, ...]
+    keep_default_vlan: bool
+    check_source: bool
+    detect_duplicates: bool
+    leave_down: bool
+    isolated: bool
+    ipam: str
+
+    @property
+    def vlans(self) -> frozenset[Vlan]:
+        """Those of the container's port."""
+        native = {Vlan(self.vlan, native=True)} if self.vlan else set()
+        return frozenset(native | {Vlan(vid) for vid in self.trunk if vid != self.vlan})
+
+    @property
+    def gateway_link(self) -> str:
+        return f"{self.bridge}.{self.vlan}" if self.vlan else self.bridge
+
+
+def network(call: Call) -> Network:
+    config = call.config
+    default_gateway = config.boolean("isDefaultGateway")
+    found = Network(
+        name=config.text("name"),
+        bridge=config.text("bridge") or "cni0",
+        gateway=config.boolean("isGateway") or default_gateway,
+        default_gateway=default_gateway,
+        force_address=config.boolean("forceAddress"),
+        masquerade=masquerades(config),
+        mtu=within(config, "mtu", 0, 65535) or None,
+        mac=mac(call),
+        hairpin=config.boolean("hairpinMode"),
+        promiscuous=config.boolean("promiscMode"),
+        vlan=within(config, "vlan", 0, LAST_VLAN),
+        trunk=tuple(sorted({vid for entry in config.mappings("vlanTrunk") for vid in trunk_range(entry)})),
+        keep_default_vlan=config.boolean("preserveDefaultVlan"),
+        check_source=config.boolean("macspoofchk"),
+        detect_duplicates=config.boolean("enabledad"),
+        leave_down=config.boolean("disableContainerInterface"),
+        isolated=config.boolean("portIsolation"),
+        ipam=config.mapping("ipam").text("type"),
+    )
+    check_together(found)
+    return found
+
+
+def check_together(net: Network) -> None:
+    if net.hairpin and net.promiscuous:
+        raise CNIError(INVALID_CONFIG, "cannot set hairpin mode and promiscuous mode at the same time")
+    if net.leave_down and net.ipam:
+        raise CNIError(INVALID_CONFIG, "cannot use IPAM when DisableContainerInterface flag is set")
+    if net.gateway and len(net.gateway_link) > LONGEST_NAME:
+        raise CNIError(INVALID_CONFIG, f"`bridge` `{net.bridge}` is too long for the gateway `{net.gateway_link}`")
+
+
+def masquerades(config: Config) -> bool:
+    backend = config.text("ipMasqBackend") or "nftables"
+    if backend == "iptables":
+        raise config.error("ipMasqBackend", "must be `nftables`: there is no iptables backend")
+    if backend != "nftables":
+        raise config.error("ipMasqBackend", "is an unknown ipmasq backend; it must be `nftables`")
+    return config.boolean("ipMasq")
+
+
+def within(config: Config, key: str, lowest: int, highest: int) -> int:
+    value = config.integer(key)
+    if key in config and not lowest <= value <= highest:
+        raise config.error(key, f"must be from {lowest} to {highest}")
+    return value
+
+
+def trunk_range(entry: Config) -> range:
+    vid, first, last = (within(entry, key, 1, LAST_VLAN) for key in ("id", "minID", "maxID"))
+    if not (vid or first or last):
+        raise CNIError(INVALID_CONFIG, f"`{entry.where}` must have `id`, or `minID` and `maxID`")
+    if bool(first) != bool(last):
+        absent = "maxID" if first else "minID"
+        problem = f"minID and maxID should be configured simultaneously, {absent} is missing"
+        raise CNIError(INVALID_CONFIG, f"`{entry.where}`: {problem}")
+    if first > last:
+        raise entry.error("minID", f"must not be above `maxID`, which is {last}")
+    return range(vid, vid + 1) if vid else range(first, last + 1)
+
+
+def mac(call: Call) -> str | None:
+    given = call.known_args("MAC", "IP", "GATEWAY").get("MAC", "") if call.command == "ADD" else ""
+    given = call.config.mapping("args").mapping("cni").text("mac") or given
+    given = call.runtime_config.text("mac") or given
+    if given and not MAC.fullmatch(given):
+        raise CNIError(INVALID_CONFIG, f"`{given}` is not a MAC address")
+    return given.lower().replace("-", ":") or None
+
+
+def add(call: Call) -> Result:
+    net = network(call)
+    with Socket() as host, Socket(call.netns_fd) as inside, Undo() as undo:
+        made = ensure_bridge(host, net)
+        outer = plug(call, net, made, host, inside)
+        undo.later(link.delete, host, outer)
+        connect_port(call, net, host, outer)
+        if net.check_source:
+            undo.later(spoofcheck.remove, owner(call), call.container_id, call.ifname)
+            spoofcheck.ensure(owner(call), outer.name, link.get(inside, call.ifname).mac)
+        layer3 = add_addresses(call, net, host, inside, undo) if net.ipam else Result()
+        if not net.leave_down:
+            link.change(inside, link.get(inside, call.ifname), Settings(up=True))
+            await_port(host, outer)
+        result = whole_result(call, net, host, inside, outer, layer3)
+        undo.keep()
+    return result
+
+
+def owner(call: Call) -> str:
+    return nft.owner(call.config.text("name"), call.container_id, call.ifname)
+
+
+def ensure_bridge(host: Socket, net: Network) -> Link:
+    vlan_filtering = bool(net.vlans)
+    made = bridge.ensure(host, net.bridge, mtu=net.mtu, promiscuous=net.promiscuous, vlan_filtering=vlan_filtering)
+    ignore_router_advertisements(net.bridge)
+    return made
+
+
+def ignore_router_advertisements(name: str) -> None:
+    """A container must not be able to give the host routes."""
+    sysctl.write_if_present(f"net/ipv6/conf/{name}/accept_ra", "0")
+
+
+def plug(call: Call, net: Network, made: Link, host: Socket, inside: Socket) -> Link:
+    """The pair, its host end a port of the bridge and still down; returns the host end."""
+    inner = Settings(name=call.ifname, mtu=net.mtu, mac=net.mac, netns_fd=call.netns_fd)
+    return container.connect(host, inside, inner, Settings(mtu=net.mtu, master=made.index))
+
+
+def connect_port(call: Call, net: Network, host: Socket, outer: Link) -> None:
+    if net.hairpin or net.isolated:
+        bridge.set_port(host, outer, hairpin=net.hairpin, isolated=net.isolated)
+    join_vlans(net, host, outer, net.vlans)
+    ignore_router_advertisements(outer.name)
+    link.change(host, outer, Settings(up=True, alias=container.alias(net.name, call.container_id, call.ifname)))
+
+
+def join_vlans(net: Network, host: Socket, port: Link, vlans: frozenset[Vlan]) -> None:
+    if vlans and not net.keep_default_vlan:
+        bridge.delete_vlan(host, port, DEFAULT_VLAN)
+    for native in (True, False):
+        vids = [vlan.vid for vlan in vlans if vlan.native == native]
+        if vids:
+            bridge.add_vlans(host, port, vids, native=native)
+
+
+def add_addresses(call: Call, net: Network, host: Socket, inside: Socket, undo: Undo) -> Result:
+    """What IPAM gives, on the container's end and on the gateway."""
+    ipam = call.delegate(net.ipam)
+    undo.later(ipam.delete)
+    planned = with_gateways(net, ipam.add())
+    configure(call, net, inside, planned)
+    if net.gateway:
+        ensure_gateway(net, host, planned, undo)
+    if net.masquerade:
+        undo.later(masquerade.remove, owner(call))
+        masquerade.ensure(owner(call), addresses(planned))
+    return planned
+
+
+def with_gateways(net: Network, given: Result) -> Result:
+    """What IPAM gave, completed: whose the addresses are, gateways, default routes."""
+    if not given.ips:
+        raise CNIError(INTERNAL, "IPAM plugin returned missing IP config")
+    ips = tuple(
+        replace(ip, interface=CONTAINER, gateway=ip.gateway or (first_address(ip.address) if net.gateway else None))
+        for ip in given.ips
+    )
+    routes = given.routes
+    if net.default_gateway:
+        present = {route.dst for route in routes}
+        gateways = {DEFAULT_ROUTES[ip.address.version]: ip.gateway for ip in reversed(ips)}
+        routes += tuple(Route(dst, gateway) for dst, gateway in reversed(gateways.items()) if dst not in present)
+    return replace(given, ips=ips, routes=routes)
+
+
+def first_address(own: IPInterface) -> IPAddress:
+    return own.network.network_address + 1
+
+
+def addresses(result: Result) -> list[IPInterface]:
+    return [ip.address for ip in result.ips]
+
+
+def gateway_addresses(result: Result) -> list[IPInterface]:
+    """As the bridge has them: with the prefix length of the container's."""
+    found = (ip_interface((ip.gateway, ip.address.network.prefixlen)) for ip in result.ips if ip.gateway is not None)
+    return list(dict.fromkeys(found))
+
+
+def configure(call: Call, net: Network, inside: Socket, planned: Result) -> None:
+    """The container's end: its addresses, announced to the neighbours, and its routes."""
+    assert call.netns_fd is not None
+    detect = "1" if net.detect_duplicates else "0"
+    for family, name, value in (
+        ("ipv4", "arp_notify", "1"),
+        ("ipv6", "ndisc_notify", "1"),
+        ("ipv6", "accept_dad", detect),
+        ("ipv6", "enhanced_dad", detect),
+    ):
+        sysctl.write_if_present(f"net/{family}/conf/{call.ifname}/{name}", value, call.netns_fd)
+    gateways = [ip.gateway for ip in planned.ips if ip.gateway is not None]
+    routes = container.routes(planned.routes, gateways, link.get(inside, call.ifname).index)
+    container.configure(inside, call.netns_fd, call.ifname, addresses(planned), routes)
+
+
+def ensure_gateway(net: Network, host: Socket, planned: Result, undo: Undo) -> None:
+    """The host's side: the gateways' addresses, a MAC address that stays, forwarding."""
+    made = link.get(host, net.bridge)
+    target = ensure_vlan_gateway(net, host, made, undo) if net.vlan else made
+    wanted = gateway_addresses(planned)
+    if address.ensure(host, target, wanted, replace=net.force_address):
+        # a bridge follows the lowest MAC address of its ports until it is given one, and then the neighbours lose it
+        link.change(host, target, Settings(mac=target.mac))
+    for version in {one.version for one in wanted}:
+        sysctl.write(FORWARDING[version], "1")
+
+
+def ensure_vlan_gateway(net: Network, host: Socket, made: Link, undo: Undo) -> Link:
+    """`<bridge>.<vlan>`: one end of a pair on the host whose other end is a port of that VLAN."""
+    found = link.find(host, net.gateway_link)
+    if found:
+        return found
+    bridge.add_vlans(host, made, [net.vlan], itself=True)
+    inner = Settings(name=net.gateway_link, mtu=made.mtu)
+    port = container.connect(host, host, inner, Settings(mtu=made.mtu, master=made.index))
+    undo.later(link.delete, host, port)
+    join_vlans(net, host, port, frozenset({Vlan(net.vlan, native=True)}))
+    for one in (port, link.get(host, net.gateway_link)):
+        link.change(host, one, Settings(up=True))
+    return link.get(host, net.gateway_link)
+
+
+def await_port(host: Socket, outer: Link) -> None:
+    port = link.wait_until_operational(host, outer.name, PORT_SECONDS)
+    if port.operstate != link.OPERSTATE_UP:
+        raise CNIError(INTERNAL, f"bridge port in error state: `{port.name}` has operational state {port.operstate}")
+
+
+def whole_result(call: Call, net: Network, host: Socket, inside: Socket, outer: Link, layer3: Result) -> Result:
+    """The interfaces as they are now: a bridge's MAC address may have changed with its first port."""
+    on_host = [net.bridge, outer.name]
+    interfaces = [described(link.get(host, name)) for name in on_host]
+    interfaces.append(described(link.get(inside, call.ifname), call.netns))
+    if net.ipam and net.gateway and net.vlan:
+        interfaces.append(described(link.get(host, net.gateway_link)))
+    dns = decode_result({"dns": call.config.get("dns")}, call.version).dns
+    return replace(layer3, cni_version=call.version, interfaces=tuple(interfaces), dns=dns or layer3.dns)
+
+
+def described(found: Link, sandbox: str = "") -> Interface:
+    return Interface(found.name, found.mac, sandbox, found.mtu)
+
+
+def delete(call: Call) -> None:
+    """Each step is done even when another fails, the interface first; what is gone already is fine."""
+    net = network(call)
+    with ExitStack() as steps:
+        if net.masquerade:
+            steps.callback(masquerade.remove, owner(call), addresses(call.prev_result or Result()))
+        if net.check_source:
+            steps.callback(spoofcheck.remove, owner(call), call.container_id, call.ifname)
+        if net.ipam:
+            steps.callback(call.delegate(net.ipam).delete)
+        steps.callback(unplug, call, net)
+
+
+def unplug(call: Call, net: Network) -> None:
+    """Delete the pair by its end in the container, or by the host's where the namespace cannot be opened."""
+    with Socket(call.netns_fd) as socket:
+        if call.netns_fd is not None:
+            found = link.find(socket, call.ifname)
+        else:
+            found = container.host_end(socket, net.name, call.container_id, call.ifname)
+        if found and found.kind == "veth":
+            link.delete(socket, found)
+
+
+def check(call: Call) -> None:
+    net = network(call)
+    if call.prev_result is None:
+        raise CNIError(INVALID_CONFIG, "required prevResult missing")
+    if net.ipam:
+        call.delegate(net.ipam).check()
+    with Socket() as host, Socket(call.netns_fd) as inside:
+        wrong = list(differences(call, net, call.prev_result, host, inside))
+    if wrong:
+        raise CNIError(NOT_AS_MADE, f"`{call.ifname}` is not as ADD left it: {wrong[0]}", "; ".join(wrong[1:]))
+
+
+def differences(call: Call, net: Network, expected: Result, host: Socket, inside: Socket) -> Iterator[str]:
+    """What is not as ADD left it, as sentences."""
+    made, inner = link.find(host, net.bridge), link.find(inside, call.ifname)
+    on_host = {one.name: one for one in expected.interfaces if not one.sandbox}
+    in_container = {one.name: one for one in expected.interfaces if one.sandbox == call.netns}
+    yield from container.unlike(made, net.bridge, "bridge", on_host)
+    yield from container.unlike(inner, call.ifname, "veth", in_container)
+    if made is None or inner is None or inner.kind != "veth":
+        return
+    outer = link.by_index(host, inner.parent)
+    yield from container.unlike(outer, outer.name, "veth", on_host)
+    yield from bridge.port_differences(
+        host, made, outer, hairpin=net.hairpin, isolated=net.isolated, expected=net.vlans
+    )
+    if made.promiscuous != net.promiscuous:
+        yield f"`{made.name}` is {'' if made.promiscuous else 'not '}promiscuous"
+    if net.check_source:
+        yield from spoofcheck.missing(owner(call), outer.name, inner.mac)
+    if net.leave_down:
+        return
+    own = [ip.address for ip in expected.ips if ip.interface in (None, CONTAINER)]
+    yield from container.missing(inside, call.ifname, own, [route.dst for route in expected.routes])
+    if net.gateway:
+        yield from container.missing(host, net.gateway_link, gateway_addresses(expected), [])
+    if net.masquerade:
+        yield from masquerade.check(owner(call), own)
+
+
+def status(call: Call) -> None:
+    net = network(call)
+    with Socket() as host:
+        unknown = [kind for kind in ("bridge", "veth") if not link.supported(host, kind)]
+        found = link.find(host, net.bridge)
+    if unknown:
+        raise CNIError(NOT_AVAILABLE, f"this kernel has no {' and no '.join(unknown)} interfaces")
+    if found and found.kind != "bridge":
+        raise CNIError(NOT_AVAILABLE, f'"{net.bridge}" already exists but is not a bridge')
+    if (net.masquerade or net.check_source) and not nft.program():
+        raise CNIError(NOT_AVAILABLE, "the program `nft` is not installed; `ipMasq` and `macspoofchk` need it")
+    if net.ipam:
+        call.delegate(net.ipam).status()
+
+
+def gc(call: Call) -> None:
+    """Everything of this network but what the valid attachments have; each step is done even when another fails."""
+    net = network(call)
+    owners = {nft.owner(net.name, *attachment) for attachment in call.valid_attachments}
+    with ExitStack() as steps:
+        steps.callback(masquerade.gc, net.name, owners)
+        steps.callback(spoofcheck.gc, net.name, owners)
+        if net.ipam:
+            steps.callback(call.delegate(net.ipam).gc)
+        steps.callback(unplug_stale, call, net)
+
+
+def unplug_stale(call: Call, net: Network) -> None:
+    with Socket() as host:
+        for one in container.stale_ends(link.dump(host), net.name, call.valid_attachments):
+            link.delete(host, one)
+
+
+PLUGIN = skel.Plugin(
+    "bridge", add, delete, check, status, gc, about="CNI bridge plugin: containers on a host's bridge"
+)
