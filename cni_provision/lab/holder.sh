@@ -7,9 +7,10 @@ here=$(dirname "$0")
 trap 'exit 0' TERM INT
 trap 'test -e "$folder/pid/holder" || echo 0 >"$folder/pid/holder"' EXIT
 
+# a fixed hardware address: a bridge that changes it forgets its neighbours, and so the black hole
 ip -batch - <<BATCH
 link set lo up
-link add br0 type bridge
+link add br0 address 02:00:0a:c8:00:01 type bridge
 link set br0 up
 address add 10.200.0.1/16 dev br0
 address add fd10:200::1/64 dev br0 nodad

@@ -22,7 +22,9 @@ PROGRAMS = {
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def check(path: str = SEARCHED, file_systems: Path = Path("/proc/filesystems")) -> None:
+def check(
+    path: str = SEARCHED, file_systems: Path = Path("/proc/filesystems"), modules: Path = Path("/sys/module")
+) -> None:
     """Raise `LabFailed` that names everything that is missing."""
     if not is_root():
         raise LabFailed("a lab needs root: namespaces and mounts", hint="run it with sudo")
@@ -31,5 +33,5 @@ def check(path: str = SEARCHED, file_systems: Path = Path("/proc/filesystems")) 
         packages = " ".join(sorted(set(missing.values())))
         names = ", ".join(f"`{name}`" for name in missing)
         raise LabFailed(f"a lab needs {names}, not found here", hint=f"`apt-get install {packages}`")
-    if "\toverlay\n" not in file_systems.read_text() and not Path("/sys/module/overlay").exists():
+    if "\toverlay\n" not in file_systems.read_text() and not (modules / "overlay").exists():
         raise LabFailed("a lab needs the kernel's overlay file system", hint="`modprobe overlay`")
