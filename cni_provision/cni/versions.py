@@ -14,7 +14,7 @@ OLDEST = ALL_VERSIONS[0]  # what a missing `cniVersion` means
 
 FLOORS = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}  # verb → the first version that has it
 
-_UNKNOWN_VERSION_COMMAND = "unknown CNI_COMMAND: VERSION"  # what plugins of 0.1.0 answer
+UNKNOWN_VERSION_COMMAND = "unknown CNI_COMMAND: VERSION"  # what plugins that speak only 0.1.0 answer
 
 
 def parse(version: str) -> tuple[int, int, int]:
@@ -63,11 +63,9 @@ def require(version: str, supported: tuple[str, ...]) -> None:
 def supported(answer: Mapping[str, Any]) -> tuple[str, ...]:
     """What the answer of a plugin to VERSION says (SPEC: VERSION; libcni: `pkg/version/plugin.go`).
 
-    An old plugin that does not know the verb speaks 0.1.0; one that answers 0.2.0 without a list, also 0.2.0.
+    An answer of 0.2.0 without a list means 0.1.0 and 0.2.0. Raises CNIError 6 for any other without one.
     """
-    config = Config(answer, "VERSION", UNDECODABLE)
-    if config.text("msg", "") == _UNKNOWN_VERSION_COMMAND:
-        return (OLDEST,)
+    config = Config(answer, "", UNDECODABLE)
     own, listed = config.text("cniVersion"), config.texts("supportedVersions")
     if not own:
         raise CNIError(UNDECODABLE, "the answer to VERSION lacks `cniVersion`", brief(dict(answer)))

@@ -1,0 +1,156 @@
+"""What was attached, in libcni's own files: `<folder>/results/<network>-<container id>-<ifname>`.
+
+The three names may all contain `-`, so a file's name can be made but not taken apart: who it belongs to stands in
+it. Writing is by rename (libcni truncates and writes: a crash leaves an empty file, and pods that cannot end).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from cni_provision.cni.config import NetworkConfig
+from cni_provision.cni.protocol import Attachment, AttachmentKey
+from cni_provision.cni.results import decode_result, encode_result
+from cni_provision.cni.types import IO_FAILURE, UNDECODABLE, CNIError, Result
+from cni_provision.cni.values import Config, decode_object, encode
+
+_KIND = "cniCacheV1"
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One attachment as it was made: its network's name and configuration, and the final result."""
+
+    network: str
+    attachment: Attachment
+    config: bytes
+    result: Result
+
+
+@dataclass(frozen=True)
+class ResultCache:
+    """The cache of one node; files are made in `scratch`, of the same file system, before they get their name."""
+
+    folder: str
+    scratch: str
+
+    def path(self, network: str, key: AttachmentKey) -> str:
+        return os.path.join(self.folder, f"{network}-{key[0]}-{key[1]}")
+
+    def write(self, network: NetworkConfig, attachment: Attachment, result: Result) -> None:
+        """Raises CNIError 5 where it cannot."""
+        content = encode(_record(network, attachment, result))
+        path = self.path(network.name, attachment.key)
+        scratch = os.path.join(self.scratch, hashlib.sha256(path.encode()).hexdigest()[:32] + ".result")
+        try:
+            os.makedirs(self.folder, 0o700, exist_ok=True)
+            os.makedirs(self.scratch, 0o700, exist_ok=True)
+            _write(scratch, content)
+            os.replace(scratch, path)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(scratch)
+            raise CNIError(IO_FAILURE, f"cannot write the result to {path}: {error.strerror}") from error
+
+    def result(self, network: str, key: AttachmentKey, version: str) -> Result | None:
+        """The final result, None where there is none. Raises CNIError 6 where the file is broken."""
+        path = self.path(network, key)
+        try:
+            raw = decode_object(_content(path))
+            if raw.get("kind") != _KIND:  # before libcni 0.8 the file was the result
+                return decode_result(raw, version)
+            cached = _cached(raw)
+        except FileNotFoundError:
+            return None
+        except (CNIError, OSError) as error:
+            raise CNIError(UNDECODABLE, f"the cached result {path} is broken", str(error)) from error
+        return cached.result if (cached.network, cached.attachment.key) == (network, key) else None
+
+    def remove(self, network: str, key: AttachmentKey) -> None:
+        with suppress(OSError):
+            os.unlink(self.path(network, key))
+
+    def attachments(self) -> Iterator[Cached]:
+        """Whatever can be read, whole and with a name; broken and older files are passed over."""
+        for path in self._paths():
+            with suppress(CNIError, OSError):
+                cached = _cached(decode_object(_content(path)))
+                if cached.network and cached.attachment.container_id:
+                    yield cached
+
+    def broken(self, network: str) -> Iterator[str]:
+        """Files that may be this network's and say nothing: no JSON, or empty."""
+        for path in self._paths():
+            if os.path.basename(path).startswith(f"{network}-"):
+                try:
+                    decode_object(_content(path))
+                except CNIError:
+                    yield path
+                except OSError:
+                    continue
+
+    def _paths(self) -> list[str]:
+        """Raises CNIError 5 where the folder exists and cannot be read."""
+        try:
+            with os.scandir(self.folder) as entries:
+                return sorted(entry.path for entry in entries if entry.is_file(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CNIError(IO_FAILURE, f"cannot read {self.folder}: {error.strerror}") from error
+
+
+def _record(network: NetworkConfig, attachment: Attachment, result: Result) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "kind": _KIND,
+        "containerId": attachment.container_id,
+        "config": base64.b64encode(network.content).decode("ascii"),
+        "ifName": attachment.ifname,
+        "networkName": network.name,
+        "netns": attachment.netns,
+        "cniArgs": [list(pair) for pair in attachment.args],
+        "capabilityArgs": dict(attachment.capabilities),
+    }
+    kept = {key: value for key, value in record.items() if value}
+    return {**kept, "result": encode_result(result, network.cni_version)}
+
+
+def _cached(record: dict[str, Any]) -> Cached:
+    """Raises CNIError 6 for anything that libcni would not have written."""
+    raw = Config(record, "", UNDECODABLE)
+    if raw.text("kind") != _KIND:
+        raise raw.error("kind", f"must be {_KIND}")
+    pairs = raw.sequence("cniArgs")
+    if not all(isinstance(pair, list) and list(map(type, pair)) == [str, str] for pair in pairs):
+        raise raw.error("cniArgs", "must be a list of pairs")
+    args = tuple((pair[0], pair[1]) for pair in pairs)
+    capabilities = raw.mapping("capabilityArgs").raw
+    attachment = Attachment(raw.text("containerId"), raw.text("netns"), raw.text("ifName"), args, capabilities)
+    return Cached(raw.text("networkName"), attachment, _bytes(raw), decode_result(raw.get("result")))
+
+
+def _bytes(raw: Config) -> bytes:
+    try:
+        return base64.b64decode(raw.text("config"), validate=True)
+    except binascii.Error as error:
+        raise raw.error("config", "must be base64") from error
+
+
+def _write(path: str, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
