@@ -41,8 +41,9 @@ def ensure(owner: str, addresses: Sequence[Address]) -> None:
             if error.errno not in (errno.ENOENT, errno.EEXIST):
                 raise
             _make_room(table, wanted)
-            nft.run(_script({address.network for address in addresses}))
-            table.add(wanted)
+            with nft.lock():  # against a GC that deletes the empty table
+                nft.run(_script({address.network for address in addresses}))
+                table.add(wanted)
 
 
 def remove(owner: str, addresses: Sequence[Address] = ()) -> None:
@@ -56,7 +57,9 @@ def check(owner: str, addresses: Sequence[Address]) -> tuple[str, ...]:
     """What is missing or wrong, as sentences; empty if all is as `ensure` left it."""
     with nft.Table(TABLE) as table:
         wanted = [(address, _element(owner, address)) for address in addresses]
-        return tuple(
+        chains = sorted({_chain(address.network) for address in addresses})
+        unruly = table.unruly(["postrouting", *chains]) if wanted else ()
+        return tuple(f"nftables chain `{TABLE} {chain}` has no rules" for chain in unruly) + tuple(
             f"nftables map `{TABLE} {element.set}` has no entry of this attachment for `{address.ip}`"
             for address, element in wanted
             if table.get(element.set, element.key) != element
@@ -68,7 +71,9 @@ def gc(network: str, valid: Collection[str]) -> int:
     with nft.Table(TABLE) as table:
         found = [element for name in _SETS for element in table.dump(name)]
         stale = {each.owner for each in found if each.owner.startswith(nft.of_network(network))} - set(valid)
-        return len(table.remove([(each.set, each.key) for each in found if each.owner in stale], stale))
+        removed = table.remove([(each.set, each.key) for each in found if each.owner in stale], stale)
+        table.delete_if_empty()
+        return len(removed)
 
 
 def _element(owner: str, address: Address) -> nft.Element:

@@ -28,8 +28,8 @@ PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/local/sbin/nft", "/usr/bin/nft")
 NETWORK_DIGITS = 12  # of an owner's 32: the network, so that GC knows whose an element is
 
 _SUBSYSTEM = nfnetlink.NFTABLES << 8
-_GET_CHAIN, _GET_SET, _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT, _GET_GENERATION = (
-    _SUBSYSTEM | kind for kind in (4, 10, 12, 13, 14, 16)
+_DELETE_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT, _GET_GENERATION = (
+    _SUBSYSTEM | kind for kind in (2, 4, 7, 10, 12, 13, 14, 16)
 )
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _KEY, _DATA, _USER_DATA = 1, 2, 6
@@ -75,15 +75,17 @@ def program() -> str | None:
     return next((path for path in PROGRAMS if os.access(path, os.X_OK)), None)
 
 
-def run(script: str) -> str:
-    """Run an `nft` script as one transaction; returns what it lists. `NftError` with what the program said."""
+def run(script: str, *, dry: bool = False) -> str:
+    """Run an `nft` script as one transaction; returns what it lists. `NftError` with what the program said.
+
+    `dry`: the kernel looks at all of it, and takes nothing.
+    """
     path = program()
     if path is None:
         raise NftError(errno.ENOENT, "the program `nft` is not installed; install the package nftables")
     environment = {"PATH": os.defpath, "LC_ALL": "C"}
-    done = subprocess.run(
-        [path, "-a", "-f", "-"], input=script, text=True, capture_output=True, env=environment, check=False
-    )
+    argv = [path, *(["--check"] if dry else []), "-a", "-f", "-"]
+    done = subprocess.run(argv, input=script, text=True, capture_output=True, env=environment, check=False)
     if done.returncode:
         raise NftError(errno.EINVAL, f"nft: {_first_error(done.stderr)}")
     return done.stdout
@@ -151,6 +153,23 @@ class Table:
     def chains(self) -> tuple[str, ...]:
         return self._names(_GET_CHAIN, f"list the chains of {self.name}", name_attribute=3)
 
+    def unruly(self, chains: Sequence[str]) -> tuple[str, ...]:
+        """Those of `chains` that have no rule, or are not there at all."""
+        operation = f"list the rules of {self.name}"
+        return tuple(
+            chain
+            for chain in chains
+            if not self._dump(_GET_RULE, text(_LIST_TABLE, self.name) + text(_LIST_SET, chain), operation)
+        )
+
+    def delete_if_empty(self) -> None:
+        """Delete the table with its chains and rules if no set or map of it has an element."""
+        with lock():
+            generation, names = self._generation(), self.sets()
+            if names and not any(self.dump(name) for name in names):
+                payload, operation = text(_LIST_TABLE, self.name), f"delete table {self.name}"
+                self._unless_changed([Message(_DELETE_TABLE, payload, 0, self.family, operation)], generation)
+
     def remove(self, keys: Collection[tuple[str, bytes]], owners: Collection[str]) -> tuple[Element, ...]:
         """Delete the elements under `keys` ((set, key) pairs) that belong to one of `owners`, and return them.
 
@@ -161,19 +180,20 @@ class Table:
                 generation = self._generation()
                 present = (self.get(*key) for key in keys)
                 ours = tuple(each for each in present if each and each.owner in owners)
-                if self._delete_unless_changed(ours, generation):
+                if self._delete(ours, generation):
                     return ours
         raise NfnetlinkError(errno.EAGAIN, f"delete elements of {self.name}: the rules change all the time")
 
-    def _delete_unless_changed(self, elements: Sequence[Element], generation: int) -> bool:
-        if not elements:
-            return True
+    def _delete(self, elements: Sequence[Element], generation: int) -> bool:
+        """False if the rules have changed since `generation`: look again."""
+        messages = [self._change(_DELETE_ELEMENT, each, 0) for each in elements]
+        parts = [messages[start : start + _PER_BATCH] for start in range(0, len(messages), _PER_BATCH)]
+        # our own first batch moves the generation; the lock still holds for the rest
+        return all(self._unless_changed(part, None if index else generation) for index, part in enumerate(parts))
+
+    def _unless_changed(self, messages: Sequence[Message], generation: int | None) -> bool:
         try:
-            for start in range(0, len(elements), _PER_BATCH):
-                part = elements[start : start + _PER_BATCH]
-                # our own first batch moves the generation; the lock still holds for the rest
-                guard = generation if start == 0 else None
-                self._socket.batch([self._change(_DELETE_ELEMENT, each, 0) for each in part], guard)
+            self._socket.batch(messages, generation)
         except NfnetlinkError as error:
             if error.errno in (errno.ERESTART, errno.ENOENT):
                 return False
