@@ -78,10 +78,10 @@ async def converse(
     flow = conversation(bundle.program() if program is None else program, request, blobs)
     try:
         blocks = next(flow)
-        answer = await _exchange(session, blocks, stop=stop, first=True)
+        answer = await exchange(session, blocks, stop=stop, first=True)
         while True:
             blocks = flow.send(answer)
-            answer = await _exchange(session, blocks, stop=stop, first=False)
+            answer = await exchange(session, blocks, stop=stop, first=False)
     except StopIteration as end:
         reply: Reply = end.value
         return reply
@@ -89,7 +89,7 @@ async def converse(
         raise await session.diagnosis() from None
 
 
-async def _exchange(session: Session, blocks: Iterable[bytes], *, stop: asyncio.Event, first: bool) -> bytes:
+async def exchange(session: Session, blocks: Iterable[bytes], *, stop: asyncio.Event, first: bool) -> bytes:
     """Send `blocks` while waiting for the frame that answers them.
 
     The node may answer before it has read everything, because it failed: then that is what counts, not

@@ -14,6 +14,7 @@ from cni_provision.cni.config import NetworkConfig
 from cni_provision.cni.runtime import Attachment, Runtime
 from cni_provision.cni.types import Result
 from cni_provision.net import netns
+from cni_provision.node.answers import SYSTEM_PATH
 
 CACHE = "/run/cni-provision/probe"
 PORT = 7780
@@ -39,7 +40,8 @@ class Attached:
 
 
 def runtime_for(subject: Subject) -> Runtime:
-    return Runtime((subject.bin_dir,), cache_dir=CACHE)
+    """A runtime with a result cache of its own; plugins find system programs whatever PATH the session has."""
+    return Runtime((subject.bin_dir,), CACHE, timeout=subject.timeout, environment={"PATH": SYSTEM_PATH})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from cni_provision.checks.subject import CheckedNetwork, Subject
-from cni_provision.cni.config import NetworkConfig, load_conflist
+from cni_provision.cni.config import NetworkConfig, load, load_conflist
 from cni_provision.cni.types import CNIError
 from cni_provision.node.container import CACHE, PORT, Attached, attached, runtime_for
 from cni_provision.node.protocol import CheckOutcome
@@ -46,8 +46,8 @@ def serialised() -> Iterator[None]:
 def detach_leftovers(subject: Subject) -> None:
     """Detach what a killed probe left; its namespaces are gone already."""
     runtime = runtime_for(subject)
-    for left in runtime.cached_attachments():
-        runtime.delete(left.network, left.attachment)
+    for left in runtime.attachments():
+        runtime.delete(load(left.config), left.attachment, continue_on_error=True)
 
 
 def probe_network(subject: Subject, network: CheckedNetwork) -> tuple[CheckOutcome, ...]:
@@ -84,12 +84,7 @@ def judged(part: str, network: CheckedNetwork, act: Callable[[], str]) -> CheckO
 
 
 def maps_ports(config: NetworkConfig) -> bool:
-    return any("portMappings" in enabled_capabilities(plugin.raw) for plugin in config.plugins)
-
-
-def enabled_capabilities(plugin: dict[str, object]) -> set[str]:
-    declared = plugin.get("capabilities")
-    return {name for name, enabled in declared.items() if enabled} if isinstance(declared, dict) else set()
+    return any("portMappings" in plugin.capabilities for plugin in config.plugins)
 
 
 def between(first: Attached, second: Attached) -> str:
