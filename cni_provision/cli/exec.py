@@ -97,14 +97,14 @@ def add(network: str, path: str | None, keep: bool, container: Container, where:
     wanted = path or container.netns
 
     def work(emit: Emit) -> None:
-        from cni_provision.cli.run import attaching
+        from cni_provision.cli.run import namespaces
 
         if wanted == NEW and keep:
-            kept = attaching.keep()
+            kept = namespaces.keep()
             attach(emit, network, container, where, kept, detach=False)
             emit(Progress(f"attached in {kept}; `cni-provision exec del {network} {kept}` detaches and removes it"))
             return
-        with attaching.namespace(wanted) as netns:
+        with namespaces.namespace(wanted) as netns:
             attach(emit, network, container, where, netns, detach=wanted == NEW)
 
     return operate("add", work)
@@ -112,7 +112,7 @@ def add(network: str, path: str | None, keep: bool, container: Container, where:
 
 def attach(emit: Emit, network: str, container: Container, where: Where, netns: str, *, detach: bool) -> None:
     """ADD, print, and DEL where nobody will do it later."""
-    from cni_provision.cli.run import attaching
+    from cni_provision.cli.run import namespaces
     from cni_provision.cni.results import encode_result
 
     config, runtime = where.network(network), where.runtime
@@ -121,7 +121,7 @@ def attach(emit: Emit, network: str, container: Container, where: Where, netns: 
         result = runtime.add(config, attachment)
     except Exception:
         runtime.delete(config, attachment)
-        attaching.release(netns)
+        namespaces.release(netns)
         raise
     emit(Text(json.dumps(encode_result(result, config.cni_version), indent=2) + "\n"))
     if detach:
@@ -149,10 +149,10 @@ def delete(network: str, path: str, container: Container, where: Where) -> int:
     """DEL: detach a container; a namespace that `add --keep` made is removed too."""
 
     def work(emit: Emit) -> None:
-        from cni_provision.cli.run import attaching
+        from cni_provision.cli.run import namespaces
 
         where.runtime.delete(where.network(network), container.attachment(path))
-        attaching.release(path)
+        namespaces.release(path)
 
     return operate("del", work)
 

@@ -90,7 +90,8 @@ def execute(name: str, node: str, argv: tuple[str, ...]) -> int:
     def work(emit: Emit) -> Summary:
         from cni_provision import lab
 
-        return Summary(lab.execute(lab.find(name), node, argv), 1)
+        words = argv[1:] if argv[0] == "--" else argv
+        return Summary(lab.execute(lab.find(name), node, words), 1)
 
     return run("lab exec", Output(), work)
 

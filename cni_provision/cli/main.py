@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 import click
 
 from cni_provision import __version__
 from cni_provision.cli.exit_codes import Exit, of_error
 from cni_provision.cli.run.command import CONTEXT, WIDEST_EXAMPLE
+from cni_provision.errors import Interrupted
 
 PROGRAM = "cni-provision"
 COMPLETION = "_CNI_PROVISION_COMPLETE"
@@ -82,7 +86,15 @@ def program() -> None:
 
 def main() -> None:
     """The entry point of the `cni-provision` executable."""
+    signal.signal(signal.SIGTERM, terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends a run as Ctrl-C does, with its own exit code."""
+    interruption = Interrupted("terminated")
+    interruption.exit_code = Exit.TERMINATED
+    raise interruption
 
 
 def run(arguments: Sequence[str]) -> int:

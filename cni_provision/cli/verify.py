@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,6 +53,8 @@ def command(mesh: bool, no_probe: bool, selection: Selection, reach: Reach, outp
 
 def with_mesh(total: Summary, fleet: Fleet, jobs: list[Job], answers: Answers) -> Summary:
     """The sum after the mesh between the nodes that answered."""
+    import asyncio
+
     from cni_provision import mesh
     from cni_provision.cli.exit_codes import Exit, decide
 

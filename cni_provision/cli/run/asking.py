@@ -145,6 +145,7 @@ def summary(answers: Answers, *, drift_is_no: bool = False, earlier: Iterable[Ou
         added=added,
         updated=updated,
         removed=removed,
+        notes=(answers.interrupted.message,) if answers.interrupted else (),
     )
 
 

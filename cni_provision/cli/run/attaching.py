@@ -1,13 +1,10 @@
-"""What `exec` needs around the runtime library: the configuration, a namespace, cnitool's conventions."""
+"""What `exec` needs around the runtime library: the configuration, and cnitool's conventions."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from cni_provision.cni.runtime import Attachment, Runtime
 
 NEW = "new"
-KEPT = Path("/run/netns")
-PREFIX = "cni-provision-"
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,8 @@ class Container:
 
 def container_id(netns: str) -> str:
     """`cnitool-` and the first ten bytes of the SHA-512 of the absolute path, in hex."""
+    import hashlib
+
     return f"cnitool-{hashlib.sha512(os.path.abspath(netns).encode()).hexdigest()[:20]}"
 
 
@@ -105,52 +102,6 @@ def parsed(text: str, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.UsageError(f"`{where}` is not JSON: {error}") from error
-
-
-@contextmanager
-def namespace(wanted: str) -> Iterator[str]:
-    """The path of the namespace that is asked for; a new one lives as long as the block."""
-    if wanted != NEW:
-        yield wanted
-        return
-    from cni_provision.net import netns
-
-    with ExitStack() as stack:
-        descriptor = netns.create()
-        stack.callback(os.close, descriptor)
-        yield f"/proc/{os.getpid()}/fd/{descriptor}"
-
-
-def keep() -> str:
-    """A new namespace that stays: mounted where `ip netns` looks."""
-    from cni_provision.net import netns
-
-    KEPT.mkdir(parents=True, exist_ok=True)
-    target = KEPT / f"{PREFIX}{os.getpid()}"
-    target.touch(mode=0o444, exist_ok=False)
-    descriptor = netns.create()
-    try:
-        mount("--bind", f"/proc/{os.getpid()}/fd/{descriptor}", str(target))
-    except UserError:
-        target.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    return str(target)
-
-
-def release(path: str) -> None:
-    """Remove a namespace that `keep` made; any other is somebody else's."""
-    target = Path(path)
-    if target.parent == KEPT and target.name.startswith(PREFIX) and target.exists():
-        subprocess.run(["umount", "--lazy", str(target)], check=False, capture_output=True)
-        target.unlink(missing_ok=True)
-
-
-def mount(*words: str) -> None:
-    done = subprocess.run(["mount", *words], check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"cannot keep the namespace: {done.stderr.strip()}", hint="this needs root")
 
 
 def error_json(code: int, msg: str, details: str) -> str:

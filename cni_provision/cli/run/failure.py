@@ -34,12 +34,17 @@ def events(error: BaseException) -> Iterator[Event]:
 
 def usage(error: click.UsageError) -> DiagnosticFound:
     """click's sentence in our words: backticks, no full stop, what may have been meant as the hint."""
-    text, _, meant = error.format_message().partition(" Did you mean ")
-    text = quoted(text).rstrip(".")
+    text, meant = usage_parts(error.format_message())
     hint = f"did you mean {quoted(meant)}" if meant else None
     if not hint and error.ctx:
         hint = f"`{error.ctx.command_path} --help` says what there is"
     return DiagnosticFound("error", text[:1].lower() + text[1:], hint=hint)
+
+
+def usage_parts(message: str) -> tuple[str, str]:
+    """What is wrong, and what may have been meant: `No such command 'x'. (Did you mean one of: 'y', 'z'?)`."""
+    text, _, meant = message.replace(" (Did you mean", " Did you mean").partition(" Did you mean ")
+    return quoted(text).rstrip("."), meant.removeprefix("one of: ").rstrip(")")
 
 
 def quoted(text: str) -> str:
