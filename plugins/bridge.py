@@ -50,7 +50,7 @@ from cni_provision.cni.types import (
     Result,
     Route,
 )
-from cni_provision.net import address, bridge, container, link, masquerade, nft, spoofcheck, sysctl
+from cni_provision.net import address, bridge, container, link, masquerade, nft, reference, spoofcheck, sysctl
 from cni_provision.net.bridge import Vlan
 from cni_provision.net.link import Link, Settings
 from cni_provision.net.rtnl import Socket
@@ -182,7 +182,7 @@ def add(call: Call) -> Result:
         undo.later(link.delete, host, outer)
         connect_port(call, net, host, outer)
         if net.check_source:
-            undo.later(spoofcheck.remove, owner(call), call.container_id, call.ifname)
+            undo.later(spoofcheck.remove, owner(call))
             spoofcheck.ensure(owner(call), outer.name, link.get(inside, call.ifname).mac)
         layer3 = add_addresses(call, net, host, inside, undo) if net.ipam else Result()
         if not net.leave_down:
@@ -345,9 +345,11 @@ def delete(call: Call) -> None:
     net = network(call)
     with ExitStack() as steps:
         if net.masquerade:
+            steps.callback(reference.remove_masquerade, net.name, call.container_id, call.ifname)
             steps.callback(masquerade.remove, owner(call), addresses(call.prev_result or Result()))
         if net.check_source:
-            steps.callback(spoofcheck.remove, owner(call), call.container_id, call.ifname)
+            steps.callback(reference.remove_spoofcheck, call.container_id, call.ifname)
+            steps.callback(spoofcheck.remove, owner(call))
         if net.ipam:
             steps.callback(call.delegate(net.ipam).delete)
         steps.callback(unplug, call, net)

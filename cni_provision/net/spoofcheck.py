@@ -5,14 +5,12 @@
       set allowed { ifname . ether_addr }      what may come in by them
       chain prerouting                         guarded and not allowed: drop
 
-An element's comment is its attachment. The reference plugin has two chains for each attachment instead, named by
-container id and interface; `remove` takes those off too.
+An element's comment is its attachment.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Collection, Iterable
 
 from cni_provision.net import link, nft
@@ -29,7 +27,6 @@ add chain bridge {TABLE} prerouting {{ type filter hook prerouting priority -300
 flush chain bridge {TABLE} prerouting
 add rule bridge {TABLE} prerouting iifname @{GUARDED} iifname . ether saddr != @{ALLOWED} drop
 """
-REFERENCE_TABLE, REFERENCE_CHAIN = "nat", "PREROUTING"
 
 
 def ensure(owner: str, port: str, mac: str) -> None:
@@ -46,13 +43,12 @@ def ensure(owner: str, port: str, mac: str) -> None:
             table.add(wanted)
 
 
-def remove(owner: str, container_id: str, ifname: str) -> None:
-    """Undo `ensure`, and what the reference plugin made. Nothing there is success."""
+def remove(owner: str) -> None:
+    """Undo `ensure`. Nothing there is success."""
     with nft.Table(TABLE, BRIDGE) as table:
         found = [each for each in _dump(table) if each.owner == owner]
         if found:
             table.remove(_keys(found), {owner})
-    remove_reference(container_id, ifname)
 
 
 def missing(owner: str, port: str, mac: str) -> list[str]:
@@ -69,21 +65,6 @@ def gc(network: str, valid: Collection[str]) -> None:
         stale = [each for each in ours if each.owner not in valid]
         if stale:
             table.remove(_keys(stale), {each.owner for each in stale})
-
-
-def remove_reference(container_id: str, ifname: str) -> None:
-    chain = f"cni-br-iface-{container_id}-{ifname}"
-    with nft.Table(REFERENCE_TABLE, BRIDGE) as table:
-        found = [name for name in table.chains() if name in (chain, f"{chain}-mac")]
-    if not found:
-        return
-    listed = nft.run(f"list chain bridge {REFERENCE_TABLE} {REFERENCE_CHAIN}\n")
-    comment = re.escape(f"macspoofchk-{container_id}-{ifname}")
-    handles = re.findall(rf'comment "{comment}" # handle (\d+)', listed)
-    lines = [f"delete rule bridge {REFERENCE_TABLE} {REFERENCE_CHAIN} handle {handle}" for handle in handles]
-    lines += [f"flush chain bridge {REFERENCE_TABLE} {name}" for name in found]
-    lines += [f"delete chain bridge {REFERENCE_TABLE} {name}" for name in sorted(found)]
-    nft.run("\n".join(lines) + "\n")
 
 
 def elements(owner: str, port: str, mac: str) -> list[Element]:
