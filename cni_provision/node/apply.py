@@ -69,7 +69,7 @@ def _apply(request: Request, talk: Talk, history: History) -> Reply:
     record = _record(request, proposal, history.number)
     transaction.run(record, proposal.changes)
     record_python()
-    return replace(reply, applied=True, generation=record.number, incomplete=False)
+    return replace(reply, applied=True, generation=record.number, incomplete=record.incomplete)
 
 
 def _compare(expect: Optional[dict[str, Any]], proposal: Proposal, number: int) -> None:
@@ -138,6 +138,7 @@ def _record(request: Request, proposal: Proposal, number: int) -> Generation:
         secret=tuple(sorted(secret)),
         reloads=_reloads(proposal),
         due=_due(proposal),
+        incomplete=proposal.incomplete,
         rollback_of=goal.rollback_of,
     )
 

@@ -21,16 +21,16 @@ def main(source: BinaryIO) -> int:
     talk = Talk(source, private_output())
     try:
         serve(talk)
-    except (Gone, BrokenPipeError):
+    except Gone:
         return 1
     return 0
 
 
 def serve(talk: Talk) -> None:
-    """Read a request, answer it; raises `Gone` or `BrokenPipeError` when the controller went away."""
+    """Read a request, answer it; raises `Gone` when the controller went away."""
     try:
         reply = dispatch(_request(talk.receive()), talk)
-    except (Gone, BrokenPipeError):
+    except Gone:
         raise
     except Failure as failure:
         reply = Reply(error=failure.to_json())
@@ -78,7 +78,7 @@ def _tell(request: Request, talk: Talk) -> Optional[Reply]:
         from cni_provision.checks.subject import from_json
         from cni_provision.node.mesh import serve as serve_mesh
 
-        serve_mesh(from_json(request.verify or {}), talk.receive, talk.send)
+        serve_mesh(from_json(request.verify or {}), talk.receive, talk.answer)
         return None
     from cni_provision.node import status
 

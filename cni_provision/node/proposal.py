@@ -34,7 +34,18 @@ class Proposal:
         """There is nothing to do, and the record says so already."""
         image = self.after_image
         recorded = {key: self.current.states[key] for key in image if key in self.current.states} == image
-        return not self.changes and recorded and self.owned == self.current.owned and not self.current.incomplete
+        return (
+            not self.changes
+            and recorded
+            and self.owned == self.current.owned
+            and self.incomplete == self.current.incomplete
+        )
+
+    @property
+    def incomplete(self) -> bool:
+        """What an interrupted run left undone is still so where the goal is narrower than what is ours."""
+        narrowed = {*self.current.owned} - self.goal.keys - {*self.others}
+        return self.current.incomplete and bool(narrowed)
 
     @property
     def after_image(self) -> dict[str, Optional[State]]:

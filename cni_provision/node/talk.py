@@ -39,8 +39,11 @@ class Talk:
         return body
 
     def send(self, body: bytes) -> None:
-        """Send one frame; raises `OSError` if nobody reads."""
-        files.write_all(self.descriptor, self.greeting + frame(body))
+        """Send one frame; raises `Gone` if nobody reads."""
+        try:
+            files.write_all(self.descriptor, self.greeting + frame(body))
+        except OSError as error:
+            raise Gone from error
         self.greeting = b""
 
     def answer(self, reply: Reply) -> None:

@@ -25,6 +25,7 @@ mkdir -p /etc/cni /opt/cni
 mount -t tmpfs -o size=8m none /etc/cni
 mount -t tmpfs -o size=8m none /opt/cni
 mount -t tmpfs -o size=1m none /etc/sysctl.d
+mount -t tmpfs none /run
 echo ready
 exec sleep 600
 """
