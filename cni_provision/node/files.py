@@ -47,9 +47,12 @@ def digest_of(path: str) -> str:
 
 
 def state_of(path: str, *, kind: str = "file", label: bool = False) -> Optional[File]:
-    """What is at `path`; for what is neither file nor directory the digest is the word for it."""
+    """What is at `path`; for what is neither file nor directory the digest is the word for it.
+
+    Only for a directory a symbolic link is followed: `/opt` may well be one.
+    """
     try:
-        found = os.lstat(path)
+        found = os.stat(path, follow_symlinks=kind == DIRECTORY)
         digest = _digest(path, found.st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return None

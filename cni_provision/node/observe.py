@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from cni_provision.node import files, live, validate
-from cni_provision.plan import File, State, ancestors
+from cni_provision.plan import DIRECTORY, File, State, ancestors
 
 # uname's machine → Go's name, as releases of plugins are called
 ARCHITECTURES = {
@@ -34,7 +34,9 @@ def states(references: Mapping[str, State]) -> dict[str, State]:
     """What stands where `references` are, and what directories are above them; absent keys are left out."""
     found = {key: _state(reference) for key, reference in references.items()}
     above = {path for state in references.values() if isinstance(state, File) for path in ancestors(state.path)}
-    found.update({f"file:{path}": files.state_of(path) for path in above if f"file:{path}" not in found})
+    found.update(
+        {f"file:{path}": files.state_of(path, kind=DIRECTORY) for path in above if f"file:{path}" not in found}
+    )
     return {key: state for key, state in found.items() if state is not None}
 
 

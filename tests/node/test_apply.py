@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cni_provision.node.protocol import Reload, Reply, Request
-from cni_provision.plan import Live
+from cni_provision.plan import DIRECTORY, File, Live
 from tests.node.conftest import Bytes, Node, request
 
 CASES = sorted((Path(__file__).parent.parent / "cases" / "node").glob("*.yaml"))
@@ -33,6 +33,8 @@ def declared(step: Mapping[str, Any]) -> Bytes:
         found = found.conflist(name, text.encode())
     for path, text in step.get("files", {}).items():
         found = found.file(path, text.encode())
+    for path in step.get("folders", ()):
+        found = found.live(File(path, DIRECTORY, 0o755, kind="directory"))
     for name, value in step.get("sysctl", {}).items():
         found = found.live(Live("sysctl", name, value))
     return found

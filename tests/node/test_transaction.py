@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 
@@ -156,6 +157,22 @@ def test_a_call_that_fails(node: Node, call: str, error: str, step: int) -> None
         assert "Traceback" not in ended.stderr, number
         assert node.ask(RECOVER).reply.error is None, number
         assert is_old_or_new(node, old, new), (number, ended)
+
+
+@pytest.mark.parametrize("folder", ["/opt/cni", "/var/lib"])
+def test_a_disk_that_is_really_full(node: Node, folder: str) -> None:
+    node.ask(TO_OLD, OLD.contents)
+    before = node.tree()
+    node.shell(f"fallocate -l 7M {folder}/ballast; echo x > {folder}/more; mount -o remount,size=7200k {folder}")
+    big = NEW.plugin("tuning", os.urandom(2_000_000))
+    error = node.ask(request(big), big.contents).reply.error
+    assert error
+    assert "No space left on device" in error["message"]
+    assert error["hint"] == "free space on that file system, then apply again"
+    node.shell(f"rm {folder}/ballast {folder}/more; mount -o remount,size=64m {folder}")
+    assert node.tree() == before
+    assert not node.shell("ls -A /var/lib/cni-provision/txn")
+    assert node.ask(request(big), big.contents).reply.applied
 
 
 def test_killed_during_recovery(node: Node) -> None:
