@@ -125,7 +125,7 @@ def is_secret(shape: str) -> bool:
 
 def describe(shape: str) -> str:
     """The shape in words, to stand after "must be"."""
-    parts = [_describe_one(part) for part in shape.split(" or ")]
+    parts = [_describe_one(part) for part in shape.split(" or ") if part != '""']
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
 
 
@@ -161,32 +161,33 @@ def problems(shape: str, value: Value, what: str, records: Records = NO_RECORDS)
 
 def _one(part: str, value: Value, what: str, records: Records) -> list[Problem]:
     """The problems of one alternative; problems of the value as a whole have an empty path."""
-    wrong = [Problem((), f"{what} must be {_describe_one(part)}, not {shown(value)}")]
-    if part.startswith("list of "):
-        return (
-            _each(part.removeprefix("list of "), value, what, records) if isinstance(value, list | tuple) else wrong
-        )
-    if part in records:
-        return list(record_problems(records[part], value, what, records)) if isinstance(value, Mapping) else wrong
-    literal = _literal(part)
-    fits = value == literal if literal is not None else _fits(part, value)
-    return [] if fits else wrong
+    if part.startswith("list of ") and isinstance(value, list | tuple):
+        return _each(part.removeprefix("list of "), value, what, records)
+    if part in records and isinstance(value, Mapping):
+        return list(record_problems(records[part], value, what, records))
+    if _fits(part, value):
+        return []
+    return [Problem((), f"{what} must be {_describe_one(part)}, not {shown(value)}")]
 
 
 def _each(part: str, values: Iterable[Value], what: str, records: Records) -> list[Problem]:
     return [
         problem.below((index,))
         for index, value in enumerate(values)
-        for problem in problems(part, value, f"{what}[{index}]", records)
+        for problem in problems(part, value, f"item {index + 1} of {what}", records)
     ]
 
 
 def _fits(part: str, value: Value) -> bool:
-    limits = RANGE.match(part)
-    base = limits["base"] if limits else part
-    if not BASES[base][1](value):
+    """Whether a value is of a base, is the literal, or lies in the range; not for lists and records."""
+    if part in BASES:
+        return BASES[part][1](value)
+    literal, limits = _literal(part), RANGE.match(part)
+    if literal is not None:
+        return bool(value == literal)
+    if limits is None or not BASES[limits["base"]][1](value):
         return False
-    return limits is None or int(limits["least"]) <= value <= int(limits["most"])
+    return bool(int(limits["least"]) <= value <= int(limits["most"]))
 
 
 def _literal(part: str) -> str | None:

@@ -15,7 +15,7 @@ from cni_provision import conflist, data, render_parameters
 from cni_provision.conflist_shape import Problem
 from cni_provision.errors import Diagnostic, Mistakes, UserError
 from cni_provision.inventory.model import Network, Node, Value
-from cni_provision.render_explain import LITERAL, Attempt, Mistake, of_parameter
+from cni_provision.render_explain import LITERAL, Attempt, DoubleKey, Mistake, of_parameter
 from cni_provision.render_parameters import Signature
 from cni_provision.render_template import OMIT, Templates, without_omitted
 
@@ -110,7 +110,7 @@ def _without_doubles(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         names = [key for key, _ in pairs]
-        raise ValueError(f"the key `{next(name for name in names if names.count(name) > 1)}` stands twice")
+        raise DoubleKey(next(name for name in names if names.count(name) > 1))
     return mapping
 
 

@@ -15,6 +15,14 @@ LITERAL = "raw"  # its parameter `plugins` is the conflist's own list: paths are
 OF_THE_NETWORK: Mapping[Path, Path] = {("name",): ("name",), ("cniVersion",): ("cni_version",)}
 
 
+class DoubleKey(ValueError):
+    """A key that stands twice in one object, which JSON readers take in different ways."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key `{key}` stands twice")
+        self.key = key
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A problem of one rendering: `path` is below the network's declaration, None where that is not to blame."""
@@ -83,14 +91,20 @@ class Attempt:
 
     def not_json(self, error: ValueError) -> Mistake:
         """Text that is not JSON, shown at the template's line, with the rendered line as the hint."""
-        offset = error.pos if isinstance(error, json.JSONDecodeError) else 0
+        written = self.text.rstrip()
+        if not written:
+            return Mistake(Problem((), f"template `{self.template}` gives no text"), None, self._place(()))
+        offset = min(error.pos, len(written) - 1) if isinstance(error, json.JSONDecodeError) else 0
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        number = self.text.count("\n", 0, offset)
-        excerpt = f"it gave `{self.text.splitlines()[number].strip()}`" if self.text.strip() else "it gave no text"
-        hint = None if self.secret else excerpt
-        lines = self._lines(offset)
-        place = self._place(lines)
-        return Mistake(Problem((), f"template `{self.template}` does not give JSON: {reason}", hint), None, place)
+        if isinstance(error, DoubleKey):
+            offset = written.rfind(json.dumps(error.key))
+        line = written.splitlines()[written.count("\n", 0, offset)].strip()
+        problem = Problem(
+            (),
+            f"template `{self.template}` does not give JSON: {reason}",
+            None if self.secret else f"it gave `{line}`",
+        )
+        return Mistake(problem, None, self._place(self._lines(offset)))
 
     def mistakes(self, problems: Sequence[Problem]) -> tuple[Mistake, ...]:
         """The problems of the document that the text holds."""
@@ -114,10 +128,11 @@ class Attempt:
     def _origin(self, problem: Problem, lines: Sequence[tuple[str, int]]) -> Path | None:
         from cni_provision.render_trace import origin
 
-        if problem.path in OF_THE_NETWORK:
-            return OF_THE_NETWORK[problem.path]
         sources = [self.templates.line(name, number) for name, number in lines]
         value = resolve(json.loads(self.text), problem.path)
+        declared: dict[Path, Value] = {("name",): self.network.name, ("cniVersion",): self.network.cni_version}
+        if problem.path in declared and value == declared[problem.path]:
+            return OF_THE_NETWORK[problem.path]
         path = origin(problem.path, value, sources, self.given, at_key=problem.at_key)
         return of_parameter(self.network, path) if path else None
 

@@ -84,7 +84,7 @@ def parse(template: str, text: str, file: str) -> Signature:
     first = text.count("\n", 0, comment.start(1)) + 1
     prose, parameters, choices = [], {}, []
     for number, line in enumerate(comment[1].split("\n"), first):
-        if not line[:1].isspace() or not line.strip():
+        if number == first or not line[:1].isspace() or not line.strip():
             prose.append(line.strip())
         elif choice := CHOICE.match(line):
             choices.append(Choice(choice["count"], tuple(choice["names"].replace(" ", "").split(","))))

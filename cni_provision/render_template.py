@@ -43,13 +43,16 @@ OMIT = Omit()
 
 def to_json(value: Value) -> str:
     """The filter `tojson`: text that cannot end a JSON value early, `omit` included."""
-    return json.dumps(value, default=_omit_text, allow_nan=False)
+    return ENCODER.encode(value)
 
 
 def _omit_text(value: Value) -> str:
     if isinstance(value, Omit):
         return OMIT_TEXT
-    raise TypeError(f"{value!r} has no form in JSON")
+    raise TypeError(f"`{value}` has no form in JSON")  # an undefined value raises by being made text
+
+
+ENCODER = json.JSONEncoder(default=_omit_text, allow_nan=False)
 
 
 def without_omitted(value: Value) -> Value:
@@ -147,10 +150,12 @@ class Templates:
             return environment.get_template(name + ENDING).render(variables)
         except TemplateSyntaxError as error:
             place = self.place(Path(error.filename or name + ENDING).name, error.lineno)
-            raise UserError(f"template `{name}`: {error.message}", place=place) from error
+            raise UserError(f"template `{name}`: {str(error.message).rstrip('.')}", place=place) from error
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             place = self._raised_at(error, name)
-            raise UserError(f"template `{name}`: {error}", place=place, hint=_hint(error, variables)) from error
+            raise UserError(
+                f"template `{name}`: {str(error).rstrip('.')}", place=place, hint=_hint(error, variables)
+            ) from error
 
     def _raised_at(self, error: BaseException, name: str) -> Place:
         """The innermost template line of a traceback: Jinja gives its frames the template's file and line."""
