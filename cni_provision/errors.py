@@ -93,7 +93,25 @@ class Mistakes(UserError):
 
 
 class NeedsAnsible(UserError):
-    """A value that only Ansible can evaluate (facts, most lookups and filters, inventory plugins, vault)."""
+    """Values that only Ansible can evaluate (facts, most lookups and filters, inventory plugins, vault).
+
+    `found` are all of them, where there are several.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: Place | None = None,
+        hint: str | None = None,
+        found: tuple[Diagnostic, ...] = (),
+    ) -> None:
+        super().__init__(message, place=place, hint=hint)
+        self._found = found
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        return self._found or super().diagnostics
 
 
 class LabFailed(CniProvisionError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cni_provision.inventory.complaints import Complaints
-from cni_provision.inventory.located import Located, type_name
+from cni_provision.inventory.located import BROKEN, Located, type_name
 from cni_provision.inventory.model import Network
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -120,6 +120,8 @@ class AddressReader:
 
     def subnet(self, item: Located) -> IPNetwork | None:
         """An address with its prefix length, host bits zero, large enough for host-local."""
+        if item.value is BROKEN:
+            return None
         if not isinstance(item.value, str) or "/" not in item.value:
             shown = f"`{item.value}`" if isinstance(item.value, (str, int, float)) else type_name(item.value)
             self.complaints.error(
@@ -141,6 +143,8 @@ class AddressReader:
         return value
 
     def address(self, item: Located) -> IPAddress | None:
+        if item.value is BROKEN:
+            return None
         try:
             return ipaddress.ip_address(item.value if isinstance(item.value, str) else "")
         except ValueError:

@@ -74,9 +74,9 @@ class Complaints:
         if node:
             self.nodes.setdefault(key, set()).add(node)
 
-    def count(self) -> int:
-        """How many errors there are so far."""
-        return len(self.errors) + len(self.needs)
+    def has(self, located: Located) -> bool:
+        """Whether something is wrong at the very place of a value."""
+        return any(place == located.place and place.line for place, _ in (*self.errors, *self.needs) if place)
 
     def told_warnings(self) -> tuple[Diagnostic, ...]:
         """The warnings in order of place."""
@@ -85,8 +85,8 @@ class Complaints:
     def raise_any(self) -> None:
         """Raise `NeedsAnsible` if that is all there is, `Mistakes` if there is anything else."""
         if not self.errors and self.needs:
-            first = in_order(self.needs.values())[0]
-            raise NeedsAnsible(first.message, place=first.place, hint=first.hint)
+            needs = in_order(self._told(key, item) for key, item in self.needs.items())
+            raise NeedsAnsible(needs[0].message, place=needs[0].place, hint=needs[0].hint, found=needs)
         found = [self._told(key, item) for kind in (self.errors, self.needs) for key, item in kind.items()]
         if found:
             raise Mistakes(in_order(found))

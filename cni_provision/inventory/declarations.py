@@ -7,11 +7,10 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from cni_provision.errors import UserError
 from cni_provision.inventory import kinds
 from cni_provision.inventory.addresses import Subnet, subnets_of
 from cni_provision.inventory.complaints import Complaints, did_you_mean
-from cni_provision.inventory.located import OMIT, Located
+from cni_provision.inventory.located import BROKEN, OMIT, Located
 from cni_provision.inventory.merge import SEPARATOR, merge, name_of
 from cni_provision.inventory.model import Declarations, Network, PluginSource
 from cni_provision.inventory.overlap import on_node
@@ -89,23 +88,20 @@ class DeclarationReader:
 
     def layer(self, scope: Scope, key: str) -> Located | None:
         """One variable, evaluated."""
-        try:
-            layer = scope.settle(scope.sealed.variables[key])
-        except UserError as error:
-            self.complaints.caught(error)
-            return None
+        layer = scope.settle(scope.sealed.variables[key], self.complaints.caught)
         self.check_duplicates(layer)
-        return None if layer.value is OMIT or layer.value is None else layer
+        return None if layer.value is None or layer.value in (OMIT, BROKEN) else layer
 
     def check_duplicates(self, layer: Located) -> None:
         """Two items of one name in one list."""
         seen: dict[object, Located] = {}
         for item in layer.value if isinstance(layer.value, list) else ():
             name = name_of(item)
-            if name is not None and name in seen:
+            if name in seen:
                 related = ((seen[name].place, "first here"),)
                 self.complaints.error(f"`{name}` is declared twice", item.get("name"), related=related)
-            seen.setdefault(name, item)
+            if name is not None:
+                seen.setdefault(name, item)
 
     def networks(self, node: str, pairs: Pairs) -> tuple[Subnet, ...]:
         """Each network alone, then all of a node side by side."""
@@ -134,7 +130,7 @@ class DeclarationReader:
 
     def sources(self, scope: Scope, pairs: Pairs) -> tuple[PluginSource, ...]:
         """Plugin sources with absolute paths."""
-        folder = scope.sealed.variables["inventory_dir"].value
+        folder = str(scope.sealed.variables["inventory_dir"].value or os.getcwd())
         for source, item in pairs:
             check_source(source, item, self.complaints)
         return tuple(anchored(source, folder) for source, _ in pairs)
@@ -169,16 +165,17 @@ def variables_of(scope: Scope, name: str) -> list[str]:
 
 def check_network(network: Network, item: Located, complaints: Complaints) -> None:
     """What of a network contradicts itself, and the names in it."""
-    literal = network.template in (None, "raw")
+    if item.value.keys() - fields_of(Network).keys():
+        return  # a key is misspelt: what seems to be missing may be there
+    template = item.get("template")
+    literal = template is None or template.value in (None, "raw")
     name = f"network `{network.name}`"
-    if literal and not network.plugins:
+    if literal and not item.get("plugins"):
         hint = "add `template: bridge`, or `plugins:` with the plugins of the conflist"
         complaints.error(f"{name} has neither `template` nor `plugins`", item, hint)
-    if not literal and network.plugins:
+    if not literal and item.get("plugins"):
         hint = "chained plugins are parameters of a template (`portmap: true`); a literal list has no template"
-        complaints.error(
-            f"{name} has both `template: {network.template}` and `plugins`", item.key_spot("plugins"), hint
-        )
+        complaints.error(f"{name} has both `template` and `plugins`", item.key_spot("plugins"), hint)
     if literal and network.parameters:
         message = f"{name} has `parameters` and no template that takes them"
         complaints.error(message, item.key_spot("parameters"), "add `template:`")
@@ -205,12 +202,12 @@ def check_plugin(plugin: Located, complaints: Complaints) -> None:
 def check_interfaces(holder: Located | None, complaints: Complaints) -> None:
     for name in INTERFACE_PARAMETERS:
         item = holder.get(name) if holder else None
-        if item is not None and item.value is not None:
+        if item is not None and item.value not in (None, BROKEN):
             judge(item, kinds.INTERFACE_NAME, complaints)
 
 
 def judge(item: Located, kind: kinds.Kind, complaints: Complaints) -> None:
-    complaint = kind.complaint(item.value)
+    complaint = kind.complaint(item.value) if item.value is not BROKEN else None
     if complaint:
         complaints.error(complaint, item, kind.hint(), rule=type(kind).__name__)
 

@@ -15,7 +15,7 @@ from cni_provision.inventory import networkfilters
 from cni_provision.inventory.lazy import plain
 
 TRUE, FALSE = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
-LOOKUP_HINT = "only the lookups `env` and `file` work here; for others add `--reader ansible`"
+LOOKUP_HINT = "only `env` and `file` work without it; add `--reader ansible`"
 
 
 def to_bool(value: Any) -> bool:
@@ -67,9 +67,7 @@ def flags(ignorecase: object, multiline: object) -> int:
 def combine(*mappings: Any, recursive: bool = False, list_merge: str = "replace") -> dict[Any, Any]:
     """Mappings (or lists of them) on top of each other."""
     if list_merge != "replace":
-        raise NeedsAnsible(
-            f"`combine(list_merge='{list_merge}')`", hint="only Ansible does it: add `--reader ansible`"
-        )
+        raise NeedsAnsible(f"only Ansible knows `combine(list_merge='{list_merge}')`", hint="add `--reader ansible`")
     result: dict[Any, Any] = {}
     for mapping in flat(mappings):
         if not isinstance(mapping, Mapping):
@@ -102,21 +100,23 @@ def items2dict(items: Any, key_name: str = "key", value_name: str = "value") -> 
 
 
 def union(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
-    """Both without repetition, in order (Ansible's order of plain items is arbitrary)."""
-    return once([*first, *second])
+    return as_set([*first, *second])
 
 
 def difference(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
     others = list(second)
-    return once(item for item in first if item not in others)
+    return as_set([item for item in first if item not in others])
 
 
 def intersect(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
     others = list(second)
-    return once(item for item in first if item in others)
+    return as_set([item for item in first if item in others])
 
 
-def once(items: Iterable[Any]) -> list[Any]:
+def as_set(items: list[Any]) -> list[Any]:
+    """Without repetition. Ansible's order is a set's: of numbers it is the same here, of words it is arbitrary."""
+    if all(isinstance(item, (int, float)) for item in items):
+        return list(set(items))
     kept: list[Any] = []
     for item in items:
         if item not in kept:
@@ -154,9 +154,9 @@ def query(kind: str, *terms: Any, **options: Any) -> list[Any]:
     """`env` and `file`. Raises NeedsAnsible for any other lookup or option."""
     name = kind.removeprefix("ansible.builtin.")
     if name not in LOOKUPS:
-        raise NeedsAnsible(f"the lookup `{kind}`", hint=LOOKUP_HINT)
+        raise NeedsAnsible(f"only Ansible has the lookup `{kind}`", hint=LOOKUP_HINT)
     if options.keys() - {"default"} or (options and name != "env"):
-        raise NeedsAnsible(f"options of the lookup `{kind}`", hint=LOOKUP_HINT)
+        raise NeedsAnsible(f"only Ansible knows these options of the lookup `{kind}`", hint=LOOKUP_HINT)
     return [LOOKUPS[name](str(term), **options) for term in flat(terms)]
 
 

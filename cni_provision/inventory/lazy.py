@@ -12,8 +12,8 @@ from cni_provision.inventory.model import Value
 class Owner(Protocol):
     """Whose variables the templates below are evaluated with."""
 
-    def evaluate(self, located: Located) -> Any:
-        """The value as templates see it."""
+    def used(self, located: Located, name: object) -> Any:
+        """The value as templates see it, undefined where it is; `name` is what it is found by."""
 
     def settle(self, located: Located) -> Located:
         """The value with everything evaluated."""
@@ -29,7 +29,7 @@ class LazyMapping(Mapping[Any, Any]):
         self._owner = owner
 
     def __getitem__(self, key: Any) -> Any:
-        return self._owner.evaluate(self._located.value[key])
+        return self._owner.used(self._located.value[key], key)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._located.value)
@@ -58,8 +58,8 @@ class LazySequence(Sequence[Any]):
     def __getitem__(self, index: slice) -> Sequence[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [self._owner.evaluate(item) for item in self._located.value[index]]
-        return self._owner.evaluate(self._located.value[index])
+            return [self._owner.used(item, index) for item in self._located.value[index]]
+        return self._owner.used(self._located.value[index], index)
 
     def __len__(self) -> int:
         return len(self._located.value)
@@ -98,14 +98,16 @@ def plain(value: Any) -> Value:
     if isinstance(value, Mapping):
         pairs = ((key, plain(child)) for key, child in value.items())
         return {key: child for key, child in pairs if child is not OMIT}
-    if isinstance(value, range) or not hasattr(value, "__iter__"):
+    if isinstance(value, range) or type(value).__name__ == "Undefined" or not hasattr(value, "__iter__"):
         return scalar(value)
     return [child for child in map(plain, value) if child is not OMIT]
 
 
 def scalar(value: Any) -> Value:
-    """Dates stay, anything else is refused."""
+    """Dates stay, anything else is refused; what is undefined says so itself."""
+    if type(value).__name__ == "Undefined":
+        str(value)
     if type(value).__name__ in ("date", "datetime"):
         return value
-    name = type(value).__name__
+    name = type(value).__name__.lower()
     raise TypeError(f"the template gives no value but `{name}`" + ("; add `| list`" if name == "range" else ""))

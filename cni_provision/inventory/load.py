@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from cni_provision.errors import NeedsAnsible, UserError
+from cni_provision.errors import Mistakes, NeedsAnsible, UserError
 from cni_provision.inventory.addresses import Subnet
 from cni_provision.inventory.complaints import Complaints
 from cni_provision.inventory.connection import ConnectionReader
@@ -77,7 +77,8 @@ class Loading:
             self.complaints.caught(error)
         if not self.tree.hosts:
             self.complaints.raise_any()
-            raise UserError(f"the inventory `{', '.join(paths)}` has no hosts")
+            self.complaints.error(f"the inventory `{', '.join(paths)}` has no hosts")
+            raise Mistakes((*self.complaints.errors.values(), *self.complaints.told_warnings()))
         return self.shared(Precedence(self.tree, paths, self.texts, extra))
 
     def shared(self, precedence: Precedence) -> Fleet:

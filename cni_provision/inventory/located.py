@@ -26,8 +26,16 @@ class Omitted:
         return "omit"
 
 
+class Broken:
+    """Stands for a value whose template failed, which was told already."""
+
+    def __repr__(self) -> str:
+        return "a broken value"
+
+
 VAULTED = Vaulted()
 OMIT = Omitted()
+BROKEN = Broken()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from cni_provision.errors import Place
-from cni_provision.inventory.located import Located, locate
+from cni_provision.inventory.located import BROKEN, Located, locate
 from cni_provision.inventory.model import Value
 
 SEPARATOR = "__"
@@ -78,7 +78,7 @@ def position(items: Sequence[Located], item: Located) -> int | None:
 def name_of(item: Located) -> Hashable | None:
     """The value of an item's `name`."""
     name = item.get("name")
-    return name.value if name and isinstance(name.value, Hashable) else None
+    return name.value if name and isinstance(name.value, Hashable) and name.value is not BROKEN else None
 
 
 def absent(item: Located) -> bool:

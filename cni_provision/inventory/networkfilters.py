@@ -9,7 +9,7 @@ from typing import Any
 from cni_provision.errors import NeedsAnsible
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
-HINT = "only Ansible does it: add `--reader ansible`"
+HINT = "add `--reader ansible`"
 
 
 def ipaddr(value: Any, query: Any = "", version: int | None = None) -> Any:
@@ -21,7 +21,7 @@ def ipaddr(value: Any, query: Any = "", version: int | None = None) -> Any:
     if is_number(query):
         return counted(address, int(query), str(value))
     if query not in QUERIES:
-        raise NeedsAnsible(f"`ipaddr('{query}')`", hint=HINT)
+        raise NeedsAnsible(f"only Ansible knows `ipaddr('{query}')`", hint=HINT)
     return str(value) if query == "" else QUERIES[query](address, single)
 
 
@@ -40,7 +40,7 @@ def ipsubnet(value: Any, size: Any = "", index: Any = None) -> Any:
         return False
     network = address.network
     if not is_number(size) or address.ip != network.network_address or int(size) < network.prefixlen:
-        raise NeedsAnsible(f"`ipsubnet({size})` of `{value}`", hint=HINT)
+        raise NeedsAnsible(f"only Ansible knows `ipsubnet({size})` of `{value}`", hint=HINT)
     if int(size) > network.max_prefixlen:
         return False
     count = 2 ** (int(size) - network.prefixlen)
@@ -76,7 +76,7 @@ def parse(value: Any) -> Interface | None:
     """An address, with its prefix if it has one."""
     if not isinstance(value, str):
         if isinstance(value, (bool, int)):
-            raise NeedsAnsible(f"an address filter on the number `{value}`", hint=HINT)
+            raise NeedsAnsible(f"only Ansible knows address filters on the number `{value}`", hint=HINT)
         return None
     try:
         return ipaddress.ip_interface(value)
@@ -91,7 +91,7 @@ def is_number(value: Any) -> bool:
 def counted(address: Interface, index: int, text: str) -> Any:
     """The address at a position of the network, with its prefix."""
     if "/" not in text or address.network.num_addresses == 1:
-        raise NeedsAnsible(f"`ipaddr({index})` of the single address `{text}`", hint=HINT)
+        raise NeedsAnsible(f"only Ansible knows `ipaddr({index})` of the single address `{text}`", hint=HINT)
     try:
         return f"{address.network[index]}/{address.network.prefixlen}"
     except IndexError:

@@ -23,7 +23,7 @@ GLOB_SIGNS = frozenset(".?*[")
 
 
 def select(tree: Tree, limit: str | None) -> tuple[str, ...]:
-    """The hosts that a limit selects, in the pattern's order; all of them without one. Raises UserError."""
+    """The hosts that a limit selects, in the inventory's order; all of them without one. Raises UserError."""
     if limit is None:
         return tree.members(ALL)
     parts = [part for text in split(limit) for part in from_file(text)]
@@ -38,7 +38,7 @@ def select(tree: Tree, limit: str | None) -> tuple[str, ...]:
             chosen |= dict.fromkeys(matched)
     if not chosen:
         raise UserError(f"the limit `{limit}` selects no host", place=Place(f"--limit {limit}"))
-    return tuple(chosen)
+    return tuple(host for host in tree.members(ALL) if host in chosen)
 
 
 def split(limit: str) -> list[str]:
@@ -99,7 +99,7 @@ def enumerate_hosts(tree: Tree, expression: str, limit: str) -> dict[str, None]:
     if not groups or expression.startswith("~") or GLOB_SIGNS & set(expression):
         hosts |= {host: None for host in tree.hosts if pattern.match(host)}
     if not hosts and not groups:
-        hint = did_you_mean(expression, (*tree.groups, *tree.hosts))
+        hint = did_you_mean(expression.strip("*~"), (*tree.groups, *tree.hosts))
         raise UserError(f"no host or group matches `{expression}`", place=Place(f"--limit {limit}"), hint=hint)
     return hosts
 

@@ -71,9 +71,11 @@ def unique(folders: Iterable[str]) -> list[str]:
 
 def magic_of_file(host: Host) -> Variables:
     """`inventory_file` and `inventory_dir`: host variables, so that -e and host_vars may hide them."""
-    path = os.path.abspath(host.file)
+    listed = "," in host.file and not os.path.exists(host.file)
+    file = host.file if listed else os.path.abspath(host.file)
+    folder = None if listed else os.path.dirname(file)
     place = host.spot.place
     return {
-        "inventory_file": Located(path, place, shared=True),
-        "inventory_dir": Located(os.path.dirname(path), place, shared=True),
+        "inventory_file": Located(file, place, shared=True),
+        "inventory_dir": Located(folder, place, shared=True),
     }

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from cni_provision.errors import NeedsAnsible, Place, UserError
 from cni_provision.inventory.complaints import Complaints
 from cni_provision.inventory.located import Located, Spot
+from cni_provision.inventory.ranges import split_port
 from cni_provision.inventory.static import READER_HINT, StaticFile
-from cni_provision.inventory.tree import Tree
+from cni_provision.inventory.tree import UNGROUPED, Tree
 from cni_provision.inventory.varsfiles import Texts
 
 DEFAULT_PATHS = ("inventory", "hosts.yaml", "hosts.yml")
@@ -44,9 +45,11 @@ class Reading:
     def add_list(self, source: str) -> None:
         """`-i host1,host2`: hosts without variables."""
         spot = Spot(Place(f"-i {source}"))
-        body = Located(None, spot.place)
         for pattern in filter(None, (item.strip() for item in source.split(","))):
-            StaticFile(self.tree, source, self.complaints).add_hosts("ungrouped", pattern, body, spot)
+            name, port = split_port(pattern)
+            host = self.tree.add_host(name, UNGROUPED, spot, source)
+            if port is not None:
+                host.variables["ansible_port"] = Located(port, spot.place, shared=True)
 
     def add_path(self, path: str) -> None:
         """A file, or every file of a folder in order of name."""

@@ -14,8 +14,8 @@ from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from cni_provision.inventory.complaints import Complaints, did_you_mean
-from cni_provision.inventory.kinds import Kind, Schema
-from cni_provision.inventory.located import Located, type_name
+from cni_provision.inventory.kinds import Keys, Kind, OneOf, Schema
+from cni_provision.inventory.located import BROKEN, Located, type_name
 from cni_provision.inventory.model import Declarations, Network, PluginSource, ScalarText
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -83,7 +83,7 @@ class Decoder:
 
     def decode(self, located: Located, shape: Shape, name: str) -> Any:
         """The value in the given shape, or None if it is wrong; `name` is what the user calls it."""
-        if located.value is None and shape.optional:
+        if located.value is BROKEN or (located.value is None and shape.optional):
             return None
         if not located.shared:
             return self.convert(located, shape, name)
@@ -147,10 +147,20 @@ class Decoder:
         item = shape.item or Shape(Any)
         values = {}
         for key, child in located.value.items():
-            if not isinstance(key, str):
-                self.complaints.error(f"the key `{key}` is not text", located.key_spot(key), f'write `"{key}"`')
+            self.judge_key(key, located, shape)
             values[key] = self.decode(child, item, f"`{key}`")
         return {key: value for key, value in values.items() if value is not None or item.base is Any}
+
+    def judge_key(self, key: Hashable, located: Located, shape: Shape) -> None:
+        """A key of an open mapping is text, and of the right kind."""
+        if not isinstance(key, str):
+            self.complaints.error(f"the key `{key}` is not text", located.key_spot(key), f'write `"{key}"`')
+            return
+        for kind in (kind.kind for kind in shape.kinds if isinstance(kind, Keys)):
+            complaint = kind.complaint(key)
+            if complaint:
+                hint = did_you_mean(key, kind.words) if isinstance(kind, OneOf) else None
+                self.complaints.error(complaint, located.key_spot(key), hint or kind.hint())
 
     def scalar(self, located: Located, shape: Shape, name: str) -> Any:
         if shape.base is Any:
@@ -176,15 +186,24 @@ class Decoder:
     def judge(self, value: Any, located: Located, shape: Shape, name: str) -> None:
         for kind in shape.kinds:
             complaint = kind.complaint(value)
-            if complaint:
-                self.complaints.error(complaint, located, kind.hint(), rule=f"{name} {type(kind).__name__}")
+            if complaint and not self.told(located):
+                hint = did_you_mean(value, kind.words) if isinstance(kind, OneOf) else None
+                self.complaints.error(complaint, located, hint or kind.hint(), rule=f"{name} {type(kind).__name__}")
+
+    def told(self, located: Located) -> bool:
+        """Whether the reader complained of this very value."""
+        return located.origin is None and self.complaints.has(located)
 
     def wrong_type(self, located: Located, wanted: str, name: str) -> None:
+        if self.told(located):
+            return
         value = located.value
-        shown = "" if isinstance(value, (dict, list)) or value is None else f" `{value}`"
-        hint = f'write `"{value}"`' if wanted == "text" and shown and not isinstance(value, bool) else None
-        message = f"{name} must be {wanted}, not {type_name(value)}{shown}"
-        self.complaints.error(message, located, hint, rule=f"{name} type")
+        hint = None
+        if wanted == "text" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            hint = f'write `"{value}"`'
+        elif wanted == "a list of words" and isinstance(value, str):
+            hint = f"write `[{value}]`"
+        self.complaints.error(f"{name} must be {wanted}, not {shown(value)}", located, hint, rule=f"{name} type")
 
 
 NOUNS: dict[Any, str] = {Network: "network", PluginSource: "plugin source", str: "word"}
@@ -196,6 +215,15 @@ def item_name(item: Located, shape: Shape, name: str) -> str:
     noun = NOUNS.get(shape.base, "item")
     own = item.get("name")
     return f"{noun} `{own.value}`" if own and isinstance(own.value, str) else f"a {noun} of {name}"
+
+
+def shown(value: object) -> str:
+    """A wrong value by its type, and itself if it is short."""
+    if isinstance(value, bool):
+        return f"the boolean `{str(value).lower()}`"
+    if isinstance(value, (str, int, float)):
+        return f"the {'text' if isinstance(value, str) else 'number'} `{value}`"
+    return type_name(value)
 
 
 def plural(item: Shape) -> str:

@@ -11,7 +11,7 @@ from cni_provision.errors import Diagnostic, NeedsAnsible, Place, UserError
 from cni_provision.inventory.complaints import did_you_mean
 from cni_provision.inventory.connection import CONNECTION_VARIABLES
 from cni_provision.inventory.lazy import LazyMapping, LazySequence, plain, settled
-from cni_provision.inventory.located import OMIT, VAULTED, Located, locate
+from cni_provision.inventory.located import BROKEN, OMIT, VAULTED, Located, locate
 from cni_provision.inventory.model import Value
 from cni_provision.inventory.static import READER_HINT
 from cni_provision.inventory.varsfiles import Sealed
@@ -127,18 +127,27 @@ class Scope:
         """The plain values, for conflist templates."""
         return Evaluated(self, self.variable)
 
-    def settle(self, located: Located) -> Located:
-        """The value with everything evaluated; templates keep their place. Raises UserError."""
+    def settle(self, located: Located, failed: Callable[[UserError], None] | None = None) -> Located:
+        """The value with everything evaluated; templates keep their place.
+
+        Raises UserError, or tells `failed` of each and leaves a broken value there.
+        """
         if not located.dynamic:
             return located
         if isinstance(located.value, dict):
-            children = {key: self.settle(child) for key, child in located.value.items()}
+            children = {key: self.settle(child, failed) for key, child in located.value.items()}
             children = {key: child for key, child in children.items() if child.value is not OMIT}
             return Located(children, located.place, located.width, located.keys)
         if isinstance(located.value, list):
-            items = [item for item in map(self.settle, located.value) if item.value is not OMIT]
-            return Located(items, located.place, located.width)
-        return self.settle_text(located)
+            items = [self.settle(item, failed) for item in located.value]
+            return Located([item for item in items if item.value is not OMIT], located.place, located.width)
+        try:
+            return self.settle_text(located)
+        except UserError as error:
+            if failed is None:
+                raise
+            failed(error)
+            return Located(BROKEN, located.place, located.width)
 
     def settle_text(self, located: Located) -> Located:
         """A template whose value is a container of the inventory gives that, with the places it has."""
@@ -154,7 +163,10 @@ class Scope:
         """The plain value of a variable. Raises KeyError, UserError."""
         if self.is_magic(name):
             return plain(self.magic(name)) if name != "hostvars" else self.magic(name)
-        return self.settle(self.sealed.variables[name]).plain
+        found = self.settle(self.sealed.variables[name])
+        if found.value is OMIT:
+            raise TemplateFault("the value is `omit`, which leaves out keys and items only", found)
+        return found.plain
 
     def is_magic(self, name: str) -> bool:
         """Ansible's own variables cannot be set; ours gives way to a variable of that name."""
@@ -199,12 +211,16 @@ class Scope:
         located = self.sealed.variables.get(name)
         if located is None:
             return self.unknown(name, missing)
+        return self.used(located, name)
+
+    def used(self, located: Located, name: object) -> Any:
+        """A value as templates see it; where its own template is undefined, so is it."""
         try:
             return self.evaluate(located)
         except TemplateFault as fault:
             if not fault.undefined:
                 raise
-            return self.fleet.engine.undefined(name, fault)
+            return self.fleet.engine.undefined(str(name), fault)
 
     def refuse_sealed(self) -> None:
         """With a vaulted file among the sources, nothing is known for sure."""

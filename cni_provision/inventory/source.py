@@ -148,7 +148,8 @@ class Reader:
         from yaml import ScalarNode
 
         if not isinstance(node, ScalarNode):
-            self.complaints.error("a key must be plain text", self.spot(node))
+            hint = 'put quotes around a value that starts with `{{`: `key: "{{ value }}"`'
+            self.complaints.error("a key must be plain text", self.spot(node), hint)
             return f"<{node.start_mark.line}>"
         value: Hashable = self.convert(node)
         return value
@@ -193,7 +194,7 @@ def is_declaration(key: object) -> bool:
 
 def surprising(node: ScalarNode, value: Any) -> str | None:
     """What YAML 1.1 makes of an unquoted word that people mean otherwise, as a message."""
-    if node.style is not None or node.tag not in YAML_TYPES:
+    if node.style or node.tag not in YAML_TYPES:
         return None
     if isinstance(value, bool):
         surprise = node.value.lower() not in ("true", "false")

@@ -24,9 +24,9 @@ from cni_provision.inventory.complaints import did_you_mean
 from cni_provision.inventory.lazy import plain
 from cni_provision.inventory.located import OMIT
 
-READER_HINT = "only Ansible evaluates it: add `--reader ansible`"
+READER_HINT = "for what only Ansible has, add `--reader ansible`"
 # Not deterministic, bound to HTML, or different in Ansible.
-REFUSED = frozenset({"random", "xmlattr", "urlize", "pprint", "groupby", "min", "max", "forceescape", "safe"})
+REFUSED = frozenset({"random", "xmlattr", "urlize", "pprint", "groupby", "forceescape", "safe"})
 LAZY = frozenset({"map", "select", "selectattr", "reject", "rejectattr", "batch", "slice", "unique"})
 GLOBALS = ("range", "dict", "cycler", "joiner", "namespace")
 
@@ -103,7 +103,7 @@ def joined(values: Iterable[Any]) -> Any:
 def as_text(value: Any) -> str:
     if value is None or value is OMIT:
         return ""
-    return value if isinstance(value, str) else str(value if isinstance(value, Undefined) else plain(value))
+    return value if isinstance(value, str) else str(value if isinstance(value, jinja2.Undefined) else plain(value))
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -156,7 +156,7 @@ class Engine:
         names = Names(resolve, self.environment.globals)
         context = Context(self.environment, names, template.name, template.blocks)  # type: ignore[arg-type]
         value = joined(template.root_render_func(context))
-        if isinstance(value, Undefined):
+        if isinstance(value, jinja2.Undefined):
             value._fail_with_undefined_error()
         if not isinstance(value, str):
             return value
@@ -206,9 +206,8 @@ def needs_ansible(error: jinja2.TemplateAssertionError) -> NeedsAnsible:
     """An unknown filter or test, with the known one that is close."""
     word = str(error.message).partition("'")[2].partition("'")[0]
     near = did_you_mean(word, available_filters())
-    return NeedsAnsible(
-        str(error.message).rstrip(".").replace("'", "`"), hint=f"{near} {READER_HINT}" if near else READER_HINT
-    )
+    kind = "test" if str(error.message).startswith("No test") else "filter"
+    return NeedsAnsible(f"there is no {kind} `{word}` here", hint=f"{near} {READER_HINT}" if near else READER_HINT)
 
 
 def literal_backslashes(environment: jinja2.Environment, text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cni_provision.errors import Place
 from cni_provision.inventory.complaints import Complaints
-from cni_provision.inventory.located import VAULTED, Located, type_name
+from cni_provision.inventory.located import VAULTED, Located, Spot, type_name
 from cni_provision.inventory.source import read_yaml
 from cni_provision.inventory.tree import Variables
 
@@ -34,9 +34,9 @@ class Texts:
                 self.read[path] = file.read()
             return read_yaml(self.read[path].decode(), path, self.complaints)
         except OSError as error:
-            self.complaints.error(f"cannot read `{path}`: {error.strerror}")
+            self.complaints.error(f"cannot read `{path}`: {error.strerror}", Spot(Place(path)))
         except UnicodeDecodeError as error:
-            self.complaints.error(f"`{path}` is not UTF-8 text (byte {error.start})")
+            self.complaints.error(f"`{path}` is not UTF-8 text (byte {error.start})", Spot(Place(path)))
         return None
 
 
