@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
@@ -100,8 +100,8 @@ def add(network: str, path: str | None, keep: bool, container: Container, where:
         from cni_provision.cli.run import namespaces
 
         if wanted == NEW and keep:
-            kept = namespaces.keep()
-            attach(emit, network, container, where, kept, detach=False)
+            with namespaces.kept() as kept:
+                attach(emit, network, container, where, kept, detach=False)
             emit(Progress(f"attached in {kept}; `cni-provision exec del {network} {kept}` detaches and removes it"))
             return
         with namespaces.namespace(wanted) as netns:
@@ -112,17 +112,11 @@ def add(network: str, path: str | None, keep: bool, container: Container, where:
 
 def attach(emit: Emit, network: str, container: Container, where: Where, netns: str, *, detach: bool) -> None:
     """ADD, print, and DEL where nobody will do it later."""
-    from cni_provision.cli.run import namespaces
     from cni_provision.cni.results import encode_result
 
     config, runtime = where.network(network), where.runtime
     attachment = container.attachment(netns)
-    try:
-        result = runtime.add(config, attachment)
-    except Exception:
-        runtime.delete(config, attachment)
-        namespaces.release(netns)
-        raise
+    result = runtime.add(config, attachment, undo=True)
     emit(Text(json.dumps(encode_result(result, config.cni_version), indent=2) + "\n"))
     if detach:
         runtime.delete(config, attachment)
@@ -155,6 +149,22 @@ def delete(network: str, path: str, container: Container, where: Where) -> int:
         namespaces.release(path)
 
     return operate("del", work)
+
+
+@command.command(
+    "gc", short_help="free what no container has any more", examples=(("pods", "after containers were lost"),)
+)
+@network_argument
+@where_options
+def gc(network: str, where: Where) -> int:
+    """GC: detach what is cached for NETWORK and whose namespace is gone, and let its plugins free the rest."""
+
+    def work(emit: Emit) -> None:
+        config, runtime = where.network(network), where.runtime
+        alive = [one.attachment.key for one in runtime.attachments() if os.path.exists(one.attachment.netns)]
+        runtime.gc(config, alive)
+
+    return operate("gc", work)
 
 
 @command.command(
@@ -208,20 +218,14 @@ def list_(where: Where) -> int:
         from cni_provision.cni.types import CNIError
 
         rows = []
-        for file in configurations(where.conf_dir):
+        for file in where.files():
             try:
-                config = where.network(str(file))
+                config = where.network(file)
             except CNIError as error:
-                emit(DiagnosticFound("warning", error.msg, file=str(file)))
+                emit(DiagnosticFound("warning", error.msg, file=file))
                 continue
-            rows.append((file.name, config.name, config.cni_version, " ".join(one.type for one in config.plugins)))
+            plugins = " ".join(plugin.type for plugin in config.plugins)
+            rows.append((os.path.basename(file), config.name, config.cni_version, plugins))
         emit(Text("".join(f"{line}\n" for line in table(("file", "network", "version", "plugins"), rows))))
 
     return operate("list", work)
-
-
-def configurations(folder: str) -> list[Path]:
-    """The files that a runtime would read, in byte order."""
-    found = Path(folder)
-    names = (".conflist", ".conf", ".json")
-    return sorted(file for file in found.iterdir() if file.suffix in names) if found.is_dir() else []

@@ -6,18 +6,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from cni_provision.errors import UserError
 
 if TYPE_CHECKING:
     from cni_provision.cni.config import NetworkConfig
     from cni_provision.cni.runtime import Attachment, Runtime
 
 NEW = "new"
+SUFFIXES = (".conflist", ".conf", ".json")
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,17 @@ class Where:
         return Runtime(tuple(filter(None, self.plugin_path.split(":"))), cache_dir=self.cache_dir)
 
     def network(self, name: str) -> NetworkConfig:
-        """By name in the folder, or a file; raises `UserError`, and `CNIError` for what is no configuration."""
+        """By name in the folder, or a file; raises `CNIError`."""
         from cni_provision.cni import config
 
-        if "/" not in name and not name.endswith((".conflist", ".conf", ".json")):
-            return config.find(self.conf_dir, name)
-        try:
-            return config.load_conflist(Path(name).read_bytes())
-        except OSError as error:
-            raise UserError(f"cannot read `{name}`: {error.strerror}") from error
+        by_name = "/" not in name and not name.endswith(SUFFIXES)
+        return config.find(self.conf_dir, name) if by_name else config.load_file(name)
+
+    def files(self) -> list[str]:
+        """The configurations of the folder, in the order in which runtimes read them."""
+        from cni_provision.cni import config
+
+        return config.files(self.conf_dir, SUFFIXES)
 
 
 @dataclass(frozen=True)

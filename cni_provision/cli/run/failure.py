@@ -38,7 +38,8 @@ def usage(error: click.UsageError) -> DiagnosticFound:
     hint = f"did you mean {quoted(meant)}" if meant else None
     if not hint and error.ctx:
         hint = f"`{error.ctx.command_path} --help` says what there is"
-    return DiagnosticFound("error", text[:1].lower() + text[1:], hint=hint)
+    # click begins its sentences with a capital; a name in capitals stays as it is
+    return DiagnosticFound("error", text if text[1:2].isupper() else text[:1].lower() + text[1:], hint=hint)
 
 
 def usage_parts(message: str) -> tuple[str, str]:

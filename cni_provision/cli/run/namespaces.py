@@ -28,20 +28,21 @@ def namespace(wanted: str) -> Iterator[str]:
         yield f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-def keep() -> str:
-    """A new namespace that stays: mounted where `ip netns` looks."""
+@contextmanager
+def kept() -> Iterator[str]:
+    """A new namespace that stays when the block succeeds: mounted where `ip netns` looks. Raises `UserError`."""
     KEPT.mkdir(parents=True, exist_ok=True)
     target = KEPT / f"{PREFIX}{os.getpid()}"
-    target.touch(mode=0o444, exist_ok=False)
-    descriptor = netns.create()
-    try:
-        mount("--bind", f"/proc/{os.getpid()}/fd/{descriptor}", str(target))
-    except UserError:
-        target.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    return str(target)
+    with ExitStack() as stack:
+        target.touch(mode=0o444, exist_ok=False)
+        stack.callback(release, str(target))
+        descriptor = netns.create()
+        try:
+            mount("--bind", f"/proc/{os.getpid()}/fd/{descriptor}", str(target))
+        finally:
+            os.close(descriptor)
+        yield str(target)
+        stack.pop_all()
 
 
 def release(path: str) -> None:

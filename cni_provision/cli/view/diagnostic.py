@@ -44,7 +44,7 @@ def excerpt(
     """Where it stands, the line itself, and carets under it."""
     spot = ":".join(str(part) for part in (file, line, column) if part)
     source = read_line(file, line) if line else None
-    gutter = " " * len(str(line or ""))
+    gutter = " " * len(str(line or 0))
     lines = [f"{gutter}{paint('-->', 'cyan')} {paint(spot, 'cyan')}"]
     if source is None:
         return lines
