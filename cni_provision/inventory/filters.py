@@ -38,8 +38,8 @@ def regex_replace(
     value: Any = "",
     pattern: str = "",
     replacement: str = "",
-    ignorecase: bool = False,
-    multiline: bool = False,
+    ignorecase: object = False,
+    multiline: object = False,
     count: int = 0,
     mandatory_count: int = 0,
 ) -> str:
@@ -49,7 +49,9 @@ def regex_replace(
     return text
 
 
-def regex_search(value: Any, pattern: str, *groups: str, ignorecase: bool = False, multiline: bool = False) -> Any:
+def regex_search(
+    value: Any, pattern: str, *groups: str, ignorecase: object = False, multiline: object = False
+) -> Any:
     """The match, or the groups asked for as `\\1` or `\\g<name>`; None without a match."""
     found = re.search(pattern, str(value), flags(ignorecase, multiline))
     if not found or not groups:
@@ -134,12 +136,12 @@ def digest(value: Any, kind: str = "sha1") -> str:
     return hashlib.new(kind, str(value).encode()).hexdigest()
 
 
-def b64encode(value: Any, encoding: str = "utf-8", urlsafe: bool = False) -> str:
+def b64encode(value: Any, encoding: str = "utf-8", urlsafe: object = False) -> str:
     encode = base64.urlsafe_b64encode if urlsafe else base64.b64encode
     return encode(str(value).encode(encoding)).decode()
 
 
-def b64decode(value: Any, encoding: str = "utf-8", urlsafe: bool = False) -> str:
+def b64decode(value: Any, encoding: str = "utf-8", urlsafe: object = False) -> str:
     decode = base64.urlsafe_b64decode if urlsafe else base64.b64decode
     return decode(str(value)).decode(encoding)
 

@@ -17,12 +17,11 @@ def ipaddr(value: Any, query: Any = "", version: int | None = None) -> Any:
     address = parse(value)
     if address is None or (version and address.version != version):
         return False
-    single = "/" not in str(value)
     if is_number(query):
         return counted(address, int(query), str(value))
     if query not in QUERIES:
         raise NeedsAnsible(f"only Ansible knows `ipaddr('{query}')`", hint=HINT)
-    return str(value) if query == "" else QUERIES[query](address, single)
+    return str(value) if query == "" else QUERIES[query](address, str(value))
 
 
 def ipv4(value: Any, query: Any = "") -> Any:
@@ -98,29 +97,29 @@ def counted(address: Interface, index: int, text: str) -> Any:
         return False
 
 
-def host_part(address: Interface, single: bool) -> str | None:
+def host_part(address: Interface, text: str) -> str | None:
     """The address itself, None for a network as such."""
     network = address.network
-    is_network = not single and address.ip == network.network_address and network.num_addresses > 2
+    is_network = "/" in text and address.ip == network.network_address and network.num_addresses > 2
     return None if is_network and address.version == 4 else str(address.ip)
 
 
-def broadcast(address: Interface, single: bool) -> str | None:
+def broadcast(address: Interface, text: str) -> str | None:
     large = address.network.num_addresses > 2
-    return str(address.network.broadcast_address) if large and not single else None
+    return str(address.network.broadcast_address) if large and "/" in text else None
 
 
-def network_address(address: Interface, single: bool) -> str:
+def network_address(address: Interface, text: str) -> str:
     return str(address.network.network_address)
 
 
-QUERIES: dict[str, Callable[[Interface, bool], Any]] = {
-    "": lambda address, single: str(address),
+QUERIES: dict[str, Callable[[Interface, str], Any]] = {
+    "": lambda address, text: str(address),
     "address": host_part,
-    "prefix": lambda address, single: address.network.prefixlen,
-    "netmask": lambda address, single: str(address.network.netmask),
-    "subnet": lambda address, single: str(address.network),
+    "prefix": lambda address, text: address.network.prefixlen,
+    "netmask": lambda address, text: str(address.network.netmask),
+    "subnet": lambda address, text: str(address.network),
     "network": network_address,
     "broadcast": broadcast,
-    "size": lambda address, single: address.network.num_addresses,
+    "size": lambda address, text: address.network.num_addresses,
 }

@@ -275,11 +275,11 @@ def variables_schema() -> Schema:
 
 def schema_of(shape: Shape) -> Schema:
     """The schema of a shape; any value may be a template instead."""
+    if shape.base is Any:
+        return {"description": shape.about} if shape.about else {}
     schema = bare_schema(shape)
     for kind in shape.kinds:
         schema |= kind.schema()
-    if shape.base is Any:
-        return {"description": shape.about} if shape.about else {}
     either: Schema = {"anyOf": [schema, {"$ref": "#/$defs/template"}]}
     return {"description": shape.about} | either if shape.about else either
 
