@@ -38,7 +38,9 @@ from cni_provision.cni.types import (
     CNIError,
     IPConfig,
     Result,
+    Route,
 )
+from cni_provision.cni.versions import CURRENT
 from cni_provision.net import lease
 from cni_provision.net.lease import Address, Attachment, Network, NotAvailable, Range, RangeSet, Store
 
@@ -159,10 +161,23 @@ def attachment(call: Call) -> Attachment:
     return Attachment(call.container_id, call.ifname)
 
 
-def resolver(path: str) -> DNS:
-    """The DNS part of a resolv.conf(5)."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        lines = [line.split() for line in file if not line.startswith(("#", ";"))]
+def routes_of(ipam: Config) -> tuple[Route, ...]:
+    try:
+        return decode_result({"routes": list(ipam.sequence("routes"))}, CURRENT).routes
+    except CNIError as error:
+        raise CNIError(INVALID_CONFIG, f"`ipam`: {error.msg}") from error
+
+
+def dns_of(ipam: Config) -> DNS:
+    """What `resolvConf`, a resolv.conf(5), says; nothing where the key is absent."""
+    path = ipam.text("resolvConf")
+    if not path:
+        return DNS()
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file if not line.startswith(("#", ";"))]
+    except OSError as error:
+        raise ipam.error("resolvConf", f"must be a file to read ({error.strerror})") from error
     words = [(line[0], line[1:]) for line in lines if len(line) > 1]
     return DNS(
         nameservers=tuple(rest[0] for word, rest in words if word == "nameserver"),
@@ -177,8 +192,7 @@ def add(call: Call) -> Result:
     if not sets:
         raise CNIError(INVALID_CONFIG, "no IP ranges specified")
     ipam = ipam_of(call)
-    dns = resolver(ipam.text("resolvConf")) if ipam.text("resolvConf") else DNS()
-    routes = decode_result({"routes": list(ipam.sequence("routes"))}, "1.1.0").routes
+    routes, dns = routes_of(ipam), dns_of(ipam)
     with lease.opened(directory(call)) as store:
         ips = allocate(store, sets, requested, attachment(call))
     return Result(ips=ips, routes=routes, dns=dns)
