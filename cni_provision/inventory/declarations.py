@@ -137,13 +137,16 @@ class DeclarationReader:
 
     def check_verified(self, declarations: Declarations, scope: Scope) -> None:
         """Networks to verify are declared."""
-        known = [network.name for network in declarations.networks]
+        declared = self.merged(scope, "networks") if declarations.verify.networks else None
+        known = [name_of(item) for item in declared.value] if declared and isinstance(declared.value, list) else []
         for name in declarations.verify.networks:
             if name not in known:
                 merged = self.merged(scope, "verify")
                 listed = merged.get("networks") if merged else None
                 at = next((item for item in listed.value if item.value == name), listed) if listed else merged
-                self.complaints.error(f"there is no network `{name}` to verify", at, did_you_mean(name, known))
+                self.complaints.error(
+                    f"there is no network `{name}` to verify", at, did_you_mean(name, map(str, known))
+                )
 
     def warn_of_strangers(self, scope: Scope) -> None:
         """A variable that is nearly one of ours."""

@@ -104,6 +104,7 @@ class Loading:
         nodes = []
         for name in selected:
             scope = fleet.scope(name)
+            self.complaints.node = None
             for error in sealed_files(scope):
                 self.complaints.caught(error)
             declarations, subnets[name] = reader.read(scope)
@@ -112,6 +113,7 @@ class Loading:
         others = [name for name in fleet.hosts if name not in subnets]
         if any(subnet.routed or subnet.segment for found in subnets.values() for subnet in found):
             subnets |= subnets_quietly(fleet, others)
+        self.complaints.node = self.complaints.explain = None
         between_nodes(subnets.items(), selected, self.complaints)
         return tuple(nodes)
 

@@ -8,6 +8,7 @@ from cni_provision.errors import NeedsAnsible
 from cni_provision.inventory.complaints import Complaints, did_you_mean
 from cni_provision.inventory.located import VAULTED, Located, Spot, type_name
 from cni_provision.inventory.ranges import expand
+from cni_provision.inventory.source import is_declaration
 from cni_provision.inventory.tree import Loop, Tree
 
 SECTIONS = ("hosts", "children", "vars")
@@ -43,6 +44,9 @@ class StaticFile:
         if not isinstance(name, str) or not name:
             self.complaints.error(f"the group name `{name}` is not text", spot, f'write `"{name}"`')
             return False
+        if is_declaration(name):
+            self.complaints.error(f"`{name}` is a variable", spot, "put it below `all: {vars: …}`")
+            return False
         if body.value is not None and not isinstance(body.value, dict):
             self.complaints.warning(
                 f"`{name}` is skipped: a group is a mapping, this is {type_name(body.value)}",
@@ -56,6 +60,9 @@ class StaticFile:
         return True
 
     def add_section(self, group: str, section: object, content: Located, spot: Spot) -> None:
+        if is_declaration(section):
+            self.complaints.error(f"`{section}` is a variable", spot, f"put it below `vars:` of the group `{group}`")
+            return
         if section not in SECTIONS:
             message = f"`{section}` is skipped: a group has `hosts`, `children` and `vars`"
             self.complaints.warning(message, spot, did_you_mean(section, SECTIONS))
