@@ -68,15 +68,15 @@ class Report:
     complaints: Complaints
 
     def all(self, pairs: Pairs, shown: Callable[[Subnet], str], why: str, hint: str) -> None:
-        for one, other in pairs:
-            if one.node == other.node or not {one.node, other.node} & self.selected:
+        for pair in pairs:
+            one, other = pair if pair[1].node in self.selected else pair[::-1]
+            if one.node == other.node or other.node not in self.selected:
                 continue
             same = one.subnet.value == other.subnet.value and span(one.subnet) == span(other.subnet)
             relation = "is the same as on" if same else f"overlaps {shown(one.subnet)} of"
             related = ((one.subnet.at.place, f"that of node `{one.node}`"),)
             self.complaints.error(
-                f"network `{other.subnet.network}` {why} {shown(other.subnet)} on node `{other.node}` "
-                f"{relation} node `{one.node}`",
+                f"network `{other.subnet.network}` {why} {shown(other.subnet)} {relation} node `{one.node}`",
                 other.subnet.at,
                 hint,
                 rule=f"between nodes {other.subnet.network}",

@@ -250,9 +250,10 @@ class Scope:
 
     def traced(self, error: UserError, located: Located) -> UserError:
         """The same error, at its own place if it has one, with the templates that led there."""
-        if error.place is None:
-            error.place = located.place
-        elif isinstance(error, TemplateFault) and error.place != located.place:
+        if isinstance(error, NeedsAnsible) and error.place is None:
+            found = Diagnostic(error.message, located.place, error.hint, width=located.width)
+            return NeedsAnsible(error.message, place=located.place, hint=error.hint, found=(found,))
+        if isinstance(error, TemplateFault) and error.place != located.place:
             step = (located.place, "needed here")
             if step not in error.related:
                 error.related.append(step)
