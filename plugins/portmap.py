@@ -264,13 +264,14 @@ def ensure_chains(table: nft.Table, ways: Sequence[Forwarding]) -> None:
         raise CNIError(INVALID_CONFIG, problem, error.strerror or "") from error
 
 
-def rivals(table: nft.Table, way: Forwarding, element: nft.Element) -> Iterator[nft.Element]:
+def rivals(table: nft.Table, names: Sequence[str], wanted: Wanted) -> Iterator[nft.Element]:
     """Elements of others for the same packets: the same key, under the same conditions, in any network."""
-    kind = element.set.partition("-")[0]
-    for name in table.sets():
-        if name.startswith(f"{kind}-v{way.version}-") and name.split("-")[-2] == digest(way.conditions):
-            found = table.get(name, element.key)
-            if found and found.owner != element.owner:
+    kind, key, owner = wanted.element.set.partition("-")[0], wanted.element.key, wanted.element.owner
+    start, conditions = f"{kind}-v{wanted.way.version}-", digest(wanted.way.conditions)
+    for name in names:
+        if name.startswith(start) and name.split("-")[-2] == conditions:
+            found = table.get(name, key)
+            if found and found.owner != owner:
                 yield found
 
 
@@ -292,8 +293,9 @@ def target(element: nft.Element) -> IPAddress:
 def claim(table: nft.Table, wanted: Sequence[Wanted]) -> None:
     """All ports or none. CNIError where another attachment has one of them."""
     with nft.lock():
+        names = table.sets()
         for each in wanted:
-            for rival in rivals(table, each.way, each.element):
+            for rival in rivals(table, names, each):
                 problem = f"host port `{each.mapping}` is in use by the container with address {target(rival)}"
                 raise CNIError(IN_USE, problem)
         ensure_chains(table, [each.way for each in wanted])
