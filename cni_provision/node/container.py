@@ -13,7 +13,7 @@ from cni_provision.checks.subject import Subject
 from cni_provision.cni.config import NetworkConfig
 from cni_provision.cni.runtime import Attachment, Runtime
 from cni_provision.cni.types import Result
-from cni_provision.net import netns
+from cni_provision.net import link, netns, rtnl
 from cni_provision.node.answers import SYSTEM_PATH
 
 CACHE = "/run/cni-provision/probe"
@@ -51,6 +51,7 @@ def attached(subject: Subject, config: NetworkConfig, *, with_port: bool) -> Ite
     with ExitStack() as stack:
         namespace = netns.create()
         stack.callback(os.close, namespace)
+        loopback_up(namespace)
         host_port = free_port() if with_port else None
         attachment = Attachment(
             container_id=f"cnip-probe-{secrets.token_hex(8)}",
@@ -61,6 +62,12 @@ def attached(subject: Subject, config: NetworkConfig, *, with_port: bool) -> Ite
         stack.callback(runtime.delete, config, attachment)
         result = runtime.add(config, attachment)
         yield Attached(config, attachment, namespace, result, host_port)
+
+
+def loopback_up(namespace: int) -> None:
+    """As runtimes do for every container: its own address is reached over `lo`."""
+    with rtnl.Socket(namespace) as inside:
+        link.change(inside, link.get(inside, "lo"), link.Settings(up=True))
 
 
 def only_loopback(config: NetworkConfig) -> bool:
