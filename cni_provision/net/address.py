@@ -13,6 +13,7 @@ from socket import AF_INET, AF_INET6
 from typing import Union
 
 from cni_provision.net import rtnl
+from cni_provision.net.errors import NetError
 from cni_provision.net.link import Link
 from cni_provision.net.rtnl import Socket
 
@@ -78,14 +79,14 @@ def delete(socket: Socket, link: Link, interface: IPInterface) -> None:
 def ensure(socket: Socket, link: Link, wanted: Collection[IPInterface], *, replace: bool) -> bool:
     """Give a link addresses for gateways, usable at once; True when it did not have them all.
 
-    OSError EADDRINUSE when it has others that cannot stay beside them, unless `replace` takes those off.
+    NetError EADDRINUSE when it has others that cannot stay beside them, unless `replace` takes those off.
     """
     present = {one.interface for one in dump(socket, link)}
     others = conflicting(present, wanted)
     if others and not replace:
         texts = [", ".join(sorted(map(str, some))) for some in (wanted, others)]
         problem = '"{}" already has an IP address different from {}: {}'.format(link.name, *texts)
-        raise OSError(errno.EADDRINUSE, problem)
+        raise NetError(errno.EADDRINUSE, problem)
     for other in others:
         delete(socket, link, other)
     new = [one for one in wanted if one not in present]
@@ -119,19 +120,19 @@ def dump(socket: Socket, link: Link) -> list[Address]:
 def wait_until_usable(socket: Socket, link: Link, seconds: float) -> None:
     """Until duplicate address detection has passed for each IPv6 address of a link.
 
-    OSError EADDRINUSE names an address that another host has, ETIMEDOUT those that are not decided in time.
+    NetError EADDRINUSE names an address that another host has, ETIMEDOUT those that are not decided in time.
     """
     end = time.monotonic() + seconds
     while True:
         addresses = [one for one in dump(socket, link) if one.interface.version == 6]
         duplicates = [one for one in addresses if one.duplicate]
         if duplicates:
-            raise OSError(errno.EADDRINUSE, f"another host on the link of `{link.name}` has {texts(duplicates)}")
+            raise NetError(errno.EADDRINUSE, f"another host on the link of `{link.name}` has {texts(duplicates)}")
         pending = [one for one in addresses if one.tentative]
         if not pending:
             return
         if time.monotonic() >= end:
-            raise OSError(errno.ETIMEDOUT, f"no answer about duplicates of {texts(pending)} on `{link.name}`")
+            raise NetError(errno.ETIMEDOUT, f"no answer about duplicates of {texts(pending)} on `{link.name}`")
         time.sleep(DAD_POLL)
 
 

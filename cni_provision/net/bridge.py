@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from socket import AF_BRIDGE
 
 from cni_provision.net import link, rtnl
+from cni_provision.net.errors import NetError
 from cni_provision.net.link import IFLA_BR_VLAN_FILTERING, IFLA_EXT_MASK, INFO, Link, Settings
 from cni_provision.net.rtnl import Socket
 
@@ -105,14 +106,14 @@ def decode_vlans(body: bytes) -> frozenset[Vlan]:
 def ensure(socket: Socket, name: str, *, mtu: int | None, promiscuous: bool, vlan_filtering: bool) -> Link:
     """A bridge of that name, up. Several may make it at once; one that is there keeps its VLAN filtering and MTU.
 
-    OSError EEXIST when the name belongs to another kind of interface.
+    NetError EEXIST when the name belongs to another kind of interface.
     """
     if link.find(socket, name) is None:
         with rtnl.tolerating(errno.EEXIST):
             link.create(socket, link.bridge(vlan_filtering=vlan_filtering), Settings(name=name, mtu=mtu))
     found = link.get(socket, name)
     if found.kind != "bridge":
-        raise OSError(errno.EEXIST, f'"{name}" already exists but is not a bridge')
+        raise NetError(errno.EEXIST, f'"{name}" already exists but is not a bridge')
     if not found.up or (promiscuous and not found.promiscuous):
         link.change(socket, found, Settings(up=True, promiscuous=promiscuous or None))
     return found

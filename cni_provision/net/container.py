@@ -14,6 +14,7 @@ from typing import Optional, Protocol
 
 from cni_provision.net import address, link, route, sysctl
 from cni_provision.net.address import IPInterface
+from cni_provision.net.errors import NetError
 from cni_provision.net.link import Link, Settings
 from cni_provision.net.route import IPNetwork, Route
 from cni_provision.net.rtnl import IPAddress, NetlinkError, Socket
@@ -46,7 +47,7 @@ class PlannedRoute(Protocol):
 def connect(host: Socket, container: Socket, inner: Settings, outer: Settings) -> Link:
     """Make a veth pair: `inner` in the container, `outer` here, named `veth` and 8 hexadecimal digits.
 
-    Returns the host's end. OSError EEXIST when the container has an interface of that name.
+    Returns the host's end. NetError EEXIST when the container has an interface of that name.
     """
     for _ in range(NAME_ATTEMPTS):
         name = f"veth{os.urandom(4).hex()}"
@@ -56,10 +57,10 @@ def connect(host: Socket, container: Socket, inner: Settings, outer: Settings) -
             if error.errno != errno.EEXIST:
                 raise
             if inner.name and link.find(container, inner.name):
-                raise OSError(errno.EEXIST, f"the container has an interface `{inner.name}` already") from error
+                raise NetError(errno.EEXIST, f"the container has an interface `{inner.name}` already") from error
         else:
             return link.get(host, name)
-    raise OSError(errno.EEXIST, f"{NAME_ATTEMPTS} random interface names are all taken")
+    raise NetError(errno.EEXIST, f"{NAME_ATTEMPTS} random interface names are all taken")
 
 
 def configure(

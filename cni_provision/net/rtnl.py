@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NamedTuple, Union
 
 from cni_provision.net import netns
+from cni_provision.net.errors import NetError
 
 IPAddress = Union[IPv4Address, IPv6Address]
 
@@ -40,7 +41,7 @@ DUMP_ATTEMPTS = 5  # a dump that changes of other parties interrupt each time is
 RECEIVE = 1 << 16  # the kernel sends at most 32 KiB at once
 
 
-class NetlinkError(OSError):
+class NetlinkError(NetError):
     """The kernel refused: what was tried, on which interface, and the kernel's own explanation if it gave one."""
 
     def __init__(self, code: int, operation: str, interface: str = "", kernel_message: str = "") -> None:

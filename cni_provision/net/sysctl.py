@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cni_provision.net import netns
+from cni_provision.net.errors import NetError
 
 ROOT = "/proc/sys"
 
@@ -33,14 +34,23 @@ def read(key: str, netns_fd: int | None = None) -> str:
 
 
 def write(key: str, value: str, netns_fd: int | None = None) -> None:
-    """Set a parameter, unless it has that value already (reading is cheap, writing may lock the network)."""
-    if read(key, netns_fd) == value:
-        return
+    """Set a parameter, unless it has that value already (reading is cheap, writing may lock the network).
+
+    FileNotFoundError where this kernel has no such parameter, NetError for anything else.
+    """
+    try:
+        if read(key, netns_fd) != value:
+            _write(key, value, netns_fd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise NetError(error.errno, f"cannot write `{value}` to `{path(key)}`: {error.strerror}") from error
+
+
+def _write(key: str, value: str, netns_fd: int | None) -> None:
     fd = _open(key, os.O_WRONLY, netns_fd)
     try:
         os.write(fd, value.encode())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}, writing `{value}`", path(key)) from error
     finally:
         os.close(fd)
 

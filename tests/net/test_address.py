@@ -83,7 +83,7 @@ def test_an_address_of_another_host_is_refused(make_netns: Callable[[], int]) ->
         end = link.get(socket, "eth0")
         address.add(socket, end, ipaddress.ip_interface("fd00::1/64"))
         link.change(socket, end, Settings(up=True))
-        with pytest.raises(OSError, match="another host on the link of `eth0` has fd00::1/64"):
+        with pytest.raises(OSError, match=r"^another host on the link of `eth0` has fd00::1/64"):
             address.wait_until_usable(socket, end, 5)
 
 
