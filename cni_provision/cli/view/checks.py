@@ -50,9 +50,9 @@ def mesh(cells: Sequence[MeshResult], paint: Paint) -> list[str]:
 
 def said(target: str) -> str:
     phrases = {
-        "node": "every other node",
-        "port": "a mapped port on every other node",
-        "container": "a container on every other node",
+        "node": "every node",
+        "port": "a mapped port on every node",
+        "container": "a container on every node",
     }
     return phrases.get(target, target)
 
