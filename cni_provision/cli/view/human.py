@@ -269,7 +269,7 @@ class Human:
     def redraw(self, node: str) -> None:
         if self.live is None or self.verbosity == QUIET:
             return
-        failed = f"{len(self.seen.tally.failed)} failed" if self.seen.tally.failed else ""
+        failed = f"{self.seen.tally.failures} failed" if self.seen.tally.failures else ""
         self.live.draw(listed((f"{self.command} {self.seen.answered}/{self.seen.asked}", failed, node)))
 
 

@@ -9,7 +9,8 @@ from cni_provision.cli.view.names import fold
 from cni_provision.cli.view.table import table
 from cni_provision.events import ApplyDone, NodeFailed
 
-WORST_FIRST = ("failed", "timed out", "conflict", "denied", "busy", "unreachable", "not started")
+NOT_STARTED = "not started"
+WORST_FIRST = ("failed", "timed out", "conflict", "denied", "busy", "unreachable", NOT_STARTED)
 WHY = {"rolled back": "a check failed", "incomplete": "somebody else changed a file meanwhile"}
 
 
@@ -23,6 +24,11 @@ class Tally:
     @property
     def finished(self) -> int:
         return len(self.done) + len(self.failed)
+
+    @property
+    def failures(self) -> int:
+        """Nodes that went wrong; those that were not started did not."""
+        return sum(one.reason != NOT_STARTED for one in self.failed)
 
     @property
     def rolled_back(self) -> int:
@@ -61,7 +67,8 @@ def longest(members: Sequence[NodeFailed | ApplyDone]) -> str:
 def finished_line(event: ApplyDone | NodeFailed) -> str:
     """One line for a log when a node is finished."""
     if isinstance(event, NodeFailed):
-        return f"{event.node}: {event.reason}: {event.message}"
+        reason = "" if event.message.startswith(event.reason) else f"{event.reason}: "
+        return f"{event.node}: {reason}{event.message}"
     if event.rolled_back:
         return f"{event.node}: rolled back after a failed check, in {event.seconds:.1f}s"
     what = f"{event.changes} changed" if event.changes else "already right"

@@ -19,7 +19,7 @@ from cni_provision.cli.view.ndjson import Ndjson
 from cni_provision.cli.view.paint import Paint
 from cni_provision.cli.view.paper import LiveLine, Paper
 
-CASES = Path(__file__).resolve().parent.parent / "cases/cli/view"
+CASES = Path(__file__).resolve().parents[2] / "cases/cli/view"
 STREAMS = sorted(CASES.glob("*.ndjson"))
 
 
@@ -47,8 +47,8 @@ def test_is_drawn_as_expected(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name, text in drawn(file).items():
         expected = file.with_suffix(f".{name}")
         if os.environ.get("CNI_PROVISION_ACCEPT"):
-            expected.write_text(text)
-        assert text == expected.read_text()
+            expected.write_bytes(text.encode())
+        assert text == expected.read_bytes().decode()
 
 
 @pytest.mark.parametrize("file", STREAMS, ids=lambda file: file.stem)
