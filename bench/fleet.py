@@ -60,7 +60,7 @@ def engines() -> tuple[Engine, ...]:
     pyinfra = (str(PEERS / "bin/pyinfra"), "-y", "--parallel", "20", "pyinfra_inventory.py", "deploy.py")
 
     def ours_unchanged(output: str) -> bool:
-        return "nothing to do" in output or " 0 change" in output or "no changes" in output.lower()
+        return any(line.startswith("0 changes") for line in output.splitlines())
 
     def ansible_unchanged(output: str) -> bool:
         return "changed=0" in output and not any(f"changed={count} " in output for count in range(1, 30))
