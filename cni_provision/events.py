@@ -262,9 +262,9 @@ class Summary(Event):
 
 def from_json(plain: Mapping[str, Any]) -> Event:
     """The event that `to_json` wrote; raises `ValueError` for an unknown name, `TypeError` for unknown fields."""
-    names = {kind.name: kind for kind in Event.__subclasses__()}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
-    kind = names.get(values.pop("event", ""))
-    if kind is None or values.pop("v", FORMAT) != FORMAT:
+    kinds = {kind.name: kind for kind in Event.__subclasses__()}
+    kind = kinds.get(plain.get("event", ""))
+    if kind is None or plain.get("v") != FORMAT:
         raise ValueError(f"not an event of format {FORMAT}: {plain.get('event')!r}")
-    return kind(**values)
+    values = {key: value for key, value in plain.items() if key not in ("event", "v")}
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
