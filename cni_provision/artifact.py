@@ -11,7 +11,6 @@ from pathlib import Path
 
 from cni_provision import data
 from cni_provision.artifact_build import build_plugin, plugin_name
-from cni_provision.artifact_release import executables, require_checksum
 from cni_provision.errors import UserError
 from cni_provision.inventory.model import PluginSource
 
@@ -97,6 +96,9 @@ def collect(source: PluginSource, blobs: Blobs, cache_dir: Path) -> tuple[Artifa
 
 
 def _release(source: PluginSource, arch: str, blobs: Blobs, cache_dir: Path) -> list[Artifact]:
+    # urllib and tarfile: as much start-up as the rest of us, for those who have a release
+    from cni_provision.artifact_release import executables
+
     found = executables(source, arch, cache_dir)
     return _artifacts(sorted(found.items()), source.name, blobs, arch)
 
@@ -117,5 +119,7 @@ def _file(source: PluginSource) -> bytes:
             f"cannot read `{path}`: {error.strerror}", hint="`path` starts at the inventory's folder"
         ) from error
     if source.checksum:
+        from cni_provision.artifact_release import require_checksum
+
         require_checksum(content, source.checksum, str(path))
     return build_plugin(path) if path.suffix == ".py" and b"PLUGIN = " in content else content
