@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Optional
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional, Union
 
 from cni_provision.plan import Change, File, Live, State
 
@@ -124,14 +124,15 @@ def state_from_json(value: Any) -> Optional[State]:
     return File(**value) if "path" in value else Live(**value)
 
 
-def to_json(message: Any) -> bytes:
-    """A `Request` or `Reply` as JSON; defaults are left out."""
-    plain = asdict(message)
-    kept = {item.name: plain[item.name] for item in fields(message) if plain[item.name]}
-    for name in ("verb", "owner", "rollback_on_failure", "generation"):  # here 0 or no says something
-        if plain.get(name) is not None:
-            kept[name] = plain[name]
-    return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
+def to_json(message: Union[Request, Reply]) -> bytes:
+    """A `Request` or `Reply` as JSON; what is empty is left out."""
+    kept = {name: value for name, value in vars(message).items() if value or _says_something(name, value)}
+    return json.dumps(kept, default=vars, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _says_something(name: str, value: object) -> bool:
+    """Whether an empty value differs from its default: generation 0, and no where yes is usual."""
+    return name in ("generation", "rollback_on_failure") and value is not None
 
 
 def request_from_json(text: bytes) -> Request:
