@@ -9,7 +9,7 @@ from typing import Any
 
 from cni_provision.cni.versions import ALL_VERSIONS, at_least
 from cni_provision.conflist_plugins import RECORDS, KnownPlugin, plugin
-from cni_provision.conflist_rules import chain_problems, rules
+from cni_provision.conflist_rules import chain_problems, rules, without_ranges
 from cni_provision.conflist_shape import Problem, record_problems, shown
 from cni_provision.inventory.model import Path, Value
 
@@ -119,6 +119,8 @@ def _plugins(listed: list[Mapping[str, Any]], foreign: Collection[str]) -> Itera
         ipam = item.get("ipam")
         if isinstance(ipam, Mapping) and ipam and ipam["type"] not in foreign:
             yield from (problem.below((*below, "ipam")) for problem in _ipam(ipam))
+            if ipam["type"] == "host-local" and without_ranges(item):
+                yield Problem((*below, "ipam"), "plugin `host-local` needs `ranges`, or `subnet`")
 
 
 def _reserved(item: Mapping[str, Any]) -> Iterator[Problem]:

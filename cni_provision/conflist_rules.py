@@ -37,6 +37,12 @@ def chain_problems(known: KnownPlugin, item: Config, index: int) -> Iterator[Pro
             yield Problem((), message, f"add `capabilities: {{{capability}: true}}`", severity="warning")
 
 
+def without_ranges(item: Config) -> bool:
+    """Whether host-local under this plugin would have no range: none of its own, none that the runtime may give."""
+    keys = {key.lower() for key, value in item["ipam"].items() if value}
+    return not keys & {"ranges", "subnet", "rangestart", "rangeend"} and not item.get("capabilities", {}).get("ipRanges")
+
+
 def _bridge(config: Config, what: str) -> Iterator[Problem]:
     if config.get("hairpinmode") and config.get("promiscmode"):
         yield Problem(("promiscmode",), f"`hairpinMode` and `promiscMode` of {what} exclude each other")
@@ -98,7 +104,9 @@ def _sbr(config: Config, what: str) -> Iterator[Problem]:
 
 
 def _host_local(config: Config, what: str) -> Iterator[Problem]:
-    flat = {key: config[key] for key in ("subnet", "rangestart", "rangeend", "gateway") if key in config}
+    flat = {
+        key: config[key.lower()] for key in ("subnet", "rangeStart", "rangeEnd", "gateway") if key.lower() in config
+    }
     if flat and "subnet" not in flat:
         yield Problem((), f"{what} needs `subnet` beside `{next(iter(flat))}`")
         return
@@ -133,15 +141,12 @@ def _range(item: Mapping[str, str], what: str) -> Iterator[Problem]:
     if subnet.max_prefixlen - subnet.prefixlen < SMALLEST_HOST_BITS:
         yield Problem((spelled["subnet"],), f"`{subnet}` of {what} is too small to hand out addresses from")
         return
-    limits = {}
-    for key in ("rangestart", "rangeend"):
-        if key in spelled:
-            limits[key] = ipaddress.ip_address(item[spelled[key]])
-            if limits[key] not in subnet:
-                message = f"`{spelled[key]}` {limits[key]} of {what} is outside `{subnet}`"
-                yield Problem((spelled[key],), message)
+    limits = {key: ipaddress.ip_address(item[spelled[key]]) for key in ("rangestart", "rangeend") if key in spelled}
+    outside = [key for key, address in limits.items() if address not in subnet]
+    for key in outside:
+        yield Problem((spelled[key],), f"`{spelled[key]}` {limits[key]} of {what} is outside `{subnet}`")
     start, end = limits.get("rangestart"), limits.get("rangeend")
-    if start is not None and end is not None and start.version == end.version and int(start) > int(end):
+    if start is not None and end is not None and not outside and int(start) > int(end):
         yield Problem(
             (spelled["rangestart"],), f"`{spelled['rangestart']}` {start} of {what} is behind the end {end}"
         )

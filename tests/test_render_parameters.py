@@ -7,7 +7,6 @@ import pytest
 from cni_provision.errors import Place, UserError
 from cni_provision.render_parameters import check, complete, parse
 
-
 SIGNATURE = parse(
     "demo",
     """{#
