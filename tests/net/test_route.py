@@ -39,10 +39,10 @@ def test_pyroute2_reads_our_routes(wanted: Route) -> None:
     seen.decode()
     assert (seen["dst_len"], seen["scope"]) == (wanted.destination.prefixlen, wanted.scope)
     assert seen["family"] == (AF_INET if wanted.destination.version == 4 else AF_INET6)
-    destination = seen.get_attr("RTA_DST")
-    assert destination == (str(wanted.destination.network_address) if wanted.destination.prefixlen else None)
-    for name, value in (("RTA_GATEWAY", wanted.gateway), ("RTA_PREFSRC", wanted.source)):
-        assert seen.get_attr(name) == (str(value) if value is not None else None)
+    destination = wanted.destination.network_address if wanted.destination.prefixlen else None
+    for name, value in (("RTA_DST", destination), ("RTA_GATEWAY", wanted.gateway), ("RTA_PREFSRC", wanted.source)):
+        text = seen.get_attr(name)
+        assert (ipaddress.ip_address(text) if text else None) == value
     assert seen.get_attr("RTA_TABLE") == wanted.table
     for name, number in (("RTA_OIF", wanted.index), ("RTA_PRIORITY", wanted.priority)):
         assert seen.get_attr(name) == (number or None)
