@@ -40,7 +40,8 @@ def chain_problems(known: KnownPlugin, item: Config, index: int) -> Iterator[Pro
 def without_ranges(item: Config) -> bool:
     """Whether host-local under this plugin would have no range: none of its own, none that the runtime may give."""
     keys = {key.lower() for key, value in item["ipam"].items() if value}
-    return not keys & {"ranges", "subnet", "rangestart", "rangeend"} and not item.get("capabilities", {}).get("ipRanges")
+    given = bool(keys & {"ranges", "subnet", "rangestart", "rangeend"})
+    return not given and not item.get("capabilities", {}).get("ipRanges")
 
 
 def _bridge(config: Config, what: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from cni_provision.artifact import Artifact
 from cni_provision.cni.versions import ALL_VERSIONS, at_least
 from cni_provision.conflist_shape import did_you_mean
 from cni_provision.errors import Diagnostic, Place
-from cni_provision.inventory.model import Network, Node, PluginSource
+from cni_provision.inventory.model import Node, PluginSource
 from cni_provision.render import Conflist
 from cni_provision.render_explain import place_of
 
@@ -36,26 +36,12 @@ def problems(
 ) -> list[Diagnostic]:
     """Everything that does not fit on one node."""
     found = [
-        *_one_file_each(conflists),
         *_known_builtin(offers, builtin),
         *_one_source_each(offers),
-        *_installed(conflists, offers),
+        *_installed(conflists, offers, builtin),
         *_spoken(conflists, offers, builtin),
     ]
     return [replace(diagnostic, node=node.name) for diagnostic in found]
-
-
-def _one_file_each(conflists: Sequence[Conflist]) -> Iterator[Diagnostic]:
-    """Two networks whose conflists would have one path."""
-    first: dict[str, Network] = {}
-    for conflist in conflists:
-        network = conflist.network_declaration
-        other = first.setdefault(conflist.file_name, network)
-        if other is not network:
-            message = f"the networks `{other.name}` and `{network.name}` both have the file `{conflist.file_name}`"
-            related = ((other.place, f"network `{other.name}`"),) if other.place else ()
-            hint = "give one another `order` or `file`"
-            yield Diagnostic(message, place_of(network, ("file",)), hint, related=related)
 
 
 def _known_builtin(offers: Sequence[Offer], builtin: Builtin) -> Iterator[Diagnostic]:
@@ -79,7 +65,7 @@ def _one_source_each(offers: Sequence[Offer]) -> Iterator[Diagnostic]:
                 yield Diagnostic(message, offer.source.place, "narrow one of them with `plugins`", related=related)
 
 
-def _installed(conflists: Sequence[Conflist], offers: Sequence[Offer]) -> Iterator[Diagnostic]:
+def _installed(conflists: Sequence[Conflist], offers: Sequence[Offer], builtin: Builtin) -> Iterator[Diagnostic]:
     """Executables that a conflist names and no source installs."""
     if any(not offer.names for offer in offers if offer.source.source == "release"):
         return  # nobody looked into it
@@ -88,10 +74,12 @@ def _installed(conflists: Sequence[Conflist], offers: Sequence[Offer]) -> Iterat
         for name in conflist.types:
             if name not in names:
                 message = f"network `{conflist.network}` needs the plugin `{name}`, which nothing installs"
-                yield Diagnostic(message, _place_of_type(conflist, name), _hint(name, names))
+                yield Diagnostic(message, _place_of_type(conflist, name), _hint(name, names, builtin))
 
 
-def _hint(name: str, names: Sequence[str]) -> str:
+def _hint(name: str, names: Sequence[str], builtin: Builtin) -> str:
+    if name in builtin:
+        return f"let a source `builtin` install it: add `{name}` to its `plugins`"
     if conflist_plugins.plugin(name):
         return f"add a source that has `{name}` to `cni_plugins`, such as a release of {REFERENCE}"
     return did_you_mean(name, names) or f"add a source that has `{name}` to `cni_plugins`"
