@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cni_provision.conflist_shape import did_you_mean
 from cni_provision.errors import Place, UserError
 from cni_provision.inventory.model import Value
-from cni_provision.render_parameters import Signature, parse
+from cni_provision.render_parameters import COMMENT, Signature, parse
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ENDING = ".conflist.j2"
 OMIT_TEXT = "\0omit"  # no YAML text can hold NUL
+READS_NODE = re.compile(r"\bnode\b|{%-? *(include|extends)\b")
 UNDEFINED = re.compile(r"'(\w+)' is undefined")
 
 
@@ -111,15 +112,9 @@ class Templates:
         return read(self._evaluate(self._marking, name, variables))
 
     def reads_node(self, name: str) -> bool:
-        """Whether what a template gives may depend on the node, not on the parameters alone."""
-        from jinja2 import TemplateError, meta, nodes
-
-        try:
-            tree = self._environment.parse(_text(self.file(name + ENDING)))
-        except TemplateError:
-            return True  # told when it is rendered
-        used = meta.find_undeclared_variables(tree)
-        return "node" in used or any(tree.find_all((nodes.Include, nodes.Extends)))
+        """Whether what a template gives may depend on the node, not on the parameters alone; yes where in doubt."""
+        file = self.file(name + ENDING)
+        return file is None or READS_NODE.search(COMMENT.sub("", file.read_text(encoding="utf-8"))) is not None
 
     @cached_property
     def _environment(self) -> ImmutableSandboxedEnvironment:
@@ -170,7 +165,3 @@ def _hint(error: BaseException, variables: Iterable[str]) -> str | None:
     if undefined is None:
         return None
     return did_you_mean(undefined[1], variables) or "declare it in the template's first comment"
-
-
-def _text(file: Path | None) -> str:
-    return file.read_text(encoding="utf-8") if file else ""
