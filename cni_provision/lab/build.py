@@ -54,10 +54,9 @@ def up(count: int, name: str = "default", shape: Shape | None = None) -> Lab:
 
 
 def down(name: str = "default") -> None:
-    """End a lab and everything in it; raises `UserError` where there is none."""
-    lab = state.find(name)
-    _end(lab.holder, lab.born)
-    _remove(lab.folder)
+    """End a lab and everything in it, also one that never came up; raises `UserError` where there is none."""
+    folder = state.folder(name)
+    _remove(folder if folder.exists() else state.find(name).folder)
 
 
 def _clear(name: str) -> None:
@@ -82,7 +81,7 @@ def _make_folder(name: str) -> Path:
 
 def _remove(folder: Path) -> None:
     """End the holder that `folder` names, if it still runs, and remove the folder."""
-    with suppress(FileNotFoundError, ValueError):
+    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
         holder = int((folder / "pid/holder").read_text())
         if str(folder).encode() in Path(f"/proc/{holder}/cmdline").read_bytes():
             _end(holder, state.birth(holder))

@@ -114,4 +114,4 @@ def _lines(stderr: str) -> list[str]:
 
 
 def _named(hint: str, node: str) -> str:
-    return hint.replace("NODE", node)
+    return hint.replace("NODE", node) if node else hint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 
@@ -11,6 +11,7 @@ from cni_provision.errors import NodeError
 from cni_provision.transport.base import skip_past
 
 KEPT_STDERR = 16 * 1024
+BUFFER = 256 * 1024
 GRACE = 5.0  # seconds between closing stdin and killing
 Judge = Callable[[str, int], NodeError]
 
@@ -18,11 +19,12 @@ Judge = Callable[[str, int], NodeError]
 class ProcessSession:
     """`judge` turns stderr and exit code into the error that they mean; `resources` end with the session."""
 
-    def __init__(self, process: Process, judge: Judge, resources: AsyncExitStack) -> None:
+    def __init__(self, process: Process, exited: asyncio.Event, judge: Judge, resources: AsyncExitStack) -> None:
         assert process.stdin
         assert process.stdout
         assert process.stderr
         self._process = process
+        self._exited = exited
         self._stdin = process.stdin
         self._stdout = process.stdout
         self._judge = judge
@@ -82,34 +84,52 @@ class ProcessSession:
 
     async def _end(self, grace: float) -> int:
         """The exit code. A kept master connection of `ssh` may hold stderr open, so its end is not waited for."""
-        waiting = asyncio.ensure_future(self._process.wait())
         try:
-            await asyncio.wait({waiting}, timeout=grace)
-            if self._process.returncode is None:
+            if not await _within(grace, self._exited):
                 with suppress(ProcessLookupError, PermissionError):
                     self._process.kill()
-                await asyncio.wait({waiting}, timeout=1)
+                await _within(1.0, self._exited)
             await asyncio.wait({self._listener}, timeout=0.2)
         finally:
-            waiting.cancel()
             self._listener.cancel()
         return self._process.returncode if self._process.returncode is not None else -9
+
+
+class _Streams(SubprocessStreamProtocol):
+    """Tells of the process's end by itself: `Process.wait` waits for the pipes too in some versions of Python."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=BUFFER, loop=asyncio.get_running_loop())
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def start(
     argv: Sequence[str], judge: Judge, resources: AsyncExitStack, environment: Mapping[str, str] | None = None
 ) -> ProcessSession:
     """Start `argv` in a session of its own, so that Ctrl-C reaches this program alone; raises `OSError`."""
+    loop = asyncio.get_running_loop()
+
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=environment,
-            start_new_session=True,
-        )
+        pipes, streams = await loop.subprocess_exec(_Streams, *argv, env=environment, start_new_session=True)
     except BaseException:
         await resources.aclose()
         raise
-    return ProcessSession(process, judge, resources)
+    resources.callback(_close_pipes, pipes)
+    return ProcessSession(Process(pipes, streams, loop), streams.exited, judge, resources)
+
+
+def _close_pipes(pipes: asyncio.SubprocessTransport) -> None:
+    """Our ends; others may stay open for as long as a descendant (a kept master connection) has them."""
+    with suppress(PermissionError):
+        pipes.close()

@@ -34,7 +34,7 @@ class Transport:
         self._configurations = Configurations()
 
     async def shared_hop(self, connection: Connection) -> str | None:
-        return (await self._configuration(connection.host, connection)).hop
+        return (await self._configuration("", connection)).hop
 
     async def open(self, node: str, connection: Connection, argv: Sequence[str], secrets: Secrets) -> Session:
         elevated = become.elevate(node, connection, argv, secrets.become_password)

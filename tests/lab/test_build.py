@@ -108,6 +108,13 @@ class TestLife:
         with pytest.raises(UserError, match="there is no lab"):
             lab.down(there.name)
 
+    def test_a_lab_that_was_never_finished_goes_down_as_well(self, own_lab: OwnLab) -> None:
+        there = own_lab(1)
+        (there.folder / "lab.json").unlink()
+        lab.down(there.name)
+        assert gone([there.holder])
+        assert not there.folder.exists()
+
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
     def test_ends_with_its_holder(self, own_lab: OwnLab, number: int) -> None:
         there = own_lab(2)

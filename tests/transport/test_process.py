@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -70,6 +71,14 @@ def test_a_program_that_does_not_end_is_killed_when_abandoned() -> None:
     began = time.monotonic()
     assert with_session("trap '' HUP TERM; sleep 60 & wait", lambda session: session.abandon()) is None
     assert time.monotonic() - began < 5
+
+
+def test_pipes_are_closed_while_a_descendant_holds_them() -> None:
+    """As a kept master connection of `ssh` does; an unclosed transport would be a warning, and so an error here."""
+    began = time.monotonic()
+    assert with_session("sleep 3 & echo started", lambda session: session.read(8)) == b"started\n"
+    gc.collect()
+    assert time.monotonic() - began < 2
 
 
 def test_resources_end_with_the_session() -> None:
