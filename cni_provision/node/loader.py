@@ -36,4 +36,4 @@ class Loader:
 
 def install(sources: Mapping[str, str]) -> None:
     """From now on `import` finds `sources` first."""
-    sys.meta_path.insert(0, Loader(sources))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Loader(sources))

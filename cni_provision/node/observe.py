@@ -48,7 +48,7 @@ def _state(reference: State) -> Optional[State]:
 
 def matching(patterns: Iterable[str], conf_dir: str) -> list[str]:
     """The paths that exist and fit a prune pattern, folders and staged files left out."""
-    found = set()
+    found: set[str] = set()
     for pattern in patterns:
         folder, name = validate.folders(pattern, conf_dir)
         found.update(f"{folder}/{entry}" for entry in listed(folder) if fnmatch.fnmatchcase(entry, name))
