@@ -45,7 +45,7 @@ def decode_result(value: object, version: str = "") -> Result:
     raw = Config(value, "", UNDECODABLE)
     version = raw.text("cniVersion") or version or OLDEST
     reader = _read_old if _shape(version) == 0 else _read
-    return replace(reader(raw), cni_version=version, dns=_dns(raw.mapping("dns")))
+    return replace(reader(raw), cni_version=version, dns=dns_of(raw.mapping("dns")))
 
 
 def read_result(content: bytes, version: str = "") -> Result:
@@ -82,6 +82,16 @@ def encode_result(result: Result, version: str = "") -> dict[str, Any]:
     return {"cniVersion": version, **written, **({"dns": dns} if dns or shape < 2 else {})}
 
 
+def dns_of(raw: Config) -> DNS:
+    """The well-known `dns` object, in a result or in a plugin's configuration."""
+    return DNS(raw.texts("nameservers"), raw.text("domain"), raw.texts("search"), raw.texts("options"))
+
+
+def routes_of(raw: Config) -> tuple[Route, ...]:
+    """The list under `routes`, in a result or in a plugin's configuration."""
+    return tuple(_route(one) for one in raw.mappings("routes"))
+
+
 def _shape(version: str) -> int:
     """Index of the row in the table above."""
     if version not in ALL_VERSIONS:
@@ -93,13 +103,13 @@ def _shape(version: str) -> int:
 def _read(raw: Config) -> Result:
     interfaces = tuple(_interface(one) for one in raw.mappings("interfaces"))
     ips = tuple(_ip(one) for one in raw.mappings("ips"))
-    return Result(interfaces=interfaces, ips=ips, routes=tuple(_route(one) for one in raw.mappings("routes")))
+    return Result(interfaces=interfaces, ips=ips, routes=routes_of(raw))
 
 
 def _read_old(raw: Config) -> Result:
     blocks = [raw.mapping(key) for key, _ in _FAMILIES if raw.mapping(key)]
     ips = tuple(IPConfig(_address(block, "ip"), _ip_address(block, "gateway")) for block in blocks)
-    return Result(ips=ips, routes=tuple(_route(one) for block in blocks for one in block.mappings("routes")))
+    return Result(ips=ips, routes=tuple(route for block in blocks for route in routes_of(block)))
 
 
 def _interface(raw: Config) -> Interface:
@@ -127,10 +137,6 @@ def _route(raw: Config) -> Route:
     numbers = {key: raw.integer(key) or None for key in ("mtu", "advmss", "priority")}
     pointers = {key: raw.integer(key, None) for key in ("table", "scope")}
     return Route(dst, _ip_address(raw, "gw"), **numbers, **pointers)
-
-
-def _dns(raw: Config) -> DNS:
-    return DNS(raw.texts("nameservers"), raw.text("domain"), raw.texts("search"), raw.texts("options"))
 
 
 def _address(raw: Config, key: str) -> IPInterface:

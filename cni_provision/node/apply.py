@@ -54,7 +54,14 @@ def apply(request: Request, talk: Talk) -> Reply:
         history = generation.history()
         reply = _apply(request, talk, history)
         reply = replace(reply, findings=(*recovered, *reply.findings))
-        return _verified(request, reply, history) if request.verify else reply
+        asked = request if request.verb != "rollback" else _proof_of_return(request)
+        return _verified(asked, reply, history) if asked.verify else reply
+
+
+def _proof_of_return(request: Request) -> Request:
+    """What a rollback must prove: what the generation that it returned to was asked, unless told not to."""
+    recorded = generation.history().of(request.owner).verify
+    return request if request.work.get("unverified") else replace(request, verify=recorded)
 
 
 def _apply(request: Request, talk: Talk, history: History) -> Reply:
@@ -140,6 +147,7 @@ def _record(request: Request, proposal: Proposal, number: int) -> Generation:
         due=_due(proposal),
         incomplete=proposal.incomplete,
         rollback_of=goal.rollback_of,
+        verify=goal.verify if goal.rollback_of is not None else request.verify,
     )
 
 

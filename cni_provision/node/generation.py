@@ -24,6 +24,7 @@ class Generation:
     `states`: every key that this owner ever touched, as the run left it (None = absent). `owned`: those that
     are still ours. `found`: the same keys as they were before us. `due`: names of reloads still to be done.
     `verified`: None = not asked. `rollback_of`: the generation that this one restored.
+    `verify`: what was asked to prove it, so that a return to it is proved likewise.
     """
 
     number: int = 0
@@ -42,6 +43,7 @@ class Generation:
     verified: Optional[bool] = None
     incomplete: bool = False
     rollback_of: Optional[int] = None
+    verify: Optional[dict[str, Any]] = None
 
     @property
     def digests(self) -> set[str]:

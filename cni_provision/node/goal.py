@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 from cni_provision.node import live, observe
 from cni_provision.node.failure import Failure
@@ -33,6 +33,7 @@ class Goal:
     secret: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     rollback_of: Optional[int] = None
+    verify: Optional[dict[str, Any]] = None  # what proved the generation that is returned to
 
     @property
     def keys(self) -> set[str]:
@@ -92,7 +93,7 @@ def _rollback(request: Request, history: History) -> Goal:
     else:
         then = history.get(request.owner, request.generation)
     goal = _return_to(then, history.of(request.owner))
-    return replace(goal, rollback_of=then.number)
+    return replace(goal, rollback_of=then.number, verify=then.verify)
 
 
 def _return_to(then: Generation, now: Generation) -> Goal:
