@@ -1,6 +1,6 @@
 """Ours against `ansible-playbook` and pyinfra: the same work on the same lab nodes, in the same run.
 
-    ./run bench [--nodes 10] [--rounds 1] [--markdown]
+    ./run bench [--nodes 10] [--rounds 1] [--only ENGINE]…
 
 Each round resets the nodes and lets every engine do the work twice, cold and with nothing to do. The
 controllers run inside the lab's network, so that no proxy is measured. Prints medians, and ratios within
@@ -147,6 +147,8 @@ def table(measured: Sequence[Engine], count: int) -> Iterator[str]:
 def ratios(measured: Sequence[Engine], count: int) -> Iterator[str]:
     by_name = {engine.name: engine for engine in measured}
     for column, first, second, limit in LIMITS:
+        if not {first, second} <= by_name.keys():
+            continue
         ratio = figure(by_name[first], column, count) / figure(by_name[second], column, count)
         verdict = "met" if ratio <= limit else "MISSED"
         yield f"{column}: {first} / {second} = {ratio:.3f} (goal {limit:.2f}: {verdict})"
@@ -156,9 +158,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--nodes", type=int, default=10)
     options.add_argument("--rounds", type=int, default=1)
+    options.add_argument("--only", action="append", help="an engine of the table; may be given several times")
     chosen = options.parse_args()
     install_peers()
-    measured, group = engines(), Group("cni-provision-bench")
+    measured = tuple(engine for engine in engines() if not chosen.only or engine.name in chosen.only)
+    group = Group("cni-provision-bench")
     with nodes(chosen.nodes) as built:
         for number in range(chosen.rounds):
             print(f"bench: round {number + 1} of {chosen.rounds}, {chosen.nodes} nodes", file=sys.stderr)
