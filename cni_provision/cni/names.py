@@ -27,7 +27,7 @@ def check_network(name: str) -> None:
 def check_ifname(name: str) -> None:
     if not name:
         raise CNIError(INVALID_ENVIRONMENT, "interface name is empty")
-    if len(name.encode("utf-8", "surrogateescape")) > MAX_IFNAME:
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_IFNAME:
         raise CNIError(INVALID_ENVIRONMENT, f"interface name is longer than {MAX_IFNAME} bytes", name)
     if name in (".", ".."):
         raise CNIError(INVALID_ENVIRONMENT, "interface name is . or ..", name)

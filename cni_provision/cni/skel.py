@@ -166,8 +166,10 @@ def run(
 def main(plugin: Plugin) -> None:
     """One call from this process's environment and stdin; ends the process."""
     answer = _take_stdout()
-    request = _Request(plugin, dict(os.environ), _read_stdin, None, _execute)
-    outcome = _serve(request)
+    environment = dict(os.environ)
+    read = _read_ready if environment.get("CNI_COMMAND") == "VERSION" else _read_stdin
+    outcome = _serve(_Request(plugin, environment, read, None, _execute))
+    sys.stdout.flush()
     sys.stderr.write(outcome.stderr)
     sys.stderr.flush()
     code = outcome.code if _write_all(answer, outcome.stdout) else 1
@@ -395,6 +397,20 @@ def _take_stdout() -> int:
 
 def _read_stdin() -> bytes:
     return b"".join(iter(lambda: os.read(0, 65536), b""))
+
+
+def _read_ready() -> bytes:
+    """Stdin for VERSION, which can do without: a person or a script that asks for it may leave stdin open."""
+    import select
+
+    chunks: list[bytes] = []
+    poller = select.poll()
+    poller.register(0, select.POLLIN)
+    while not os.isatty(0) and poller.poll(1000):
+        chunks.append(os.read(0, 65536))
+        if not chunks[-1]:
+            break
+    return b"".join(chunks)
 
 
 def _write_all(descriptor: int, content: bytes) -> bool:
