@@ -74,8 +74,14 @@ class ResultCache:
         return cached.result if (cached.network, cached.attachment.key) == (network, key) else None
 
     def remove(self, network: str, key: AttachmentKey) -> None:
+        """Forget one attachment; a file of the same name that is another's stays."""
+        path = self.path(network, key)
+        with suppress(CNIError, OSError):
+            cached = _cached(decode_object(_content(path)))
+            if (cached.network, cached.attachment.key) != (network, key):
+                return
         with suppress(OSError):
-            os.unlink(self.path(network, key))
+            os.unlink(path)
 
     def attachments(self) -> Iterator[Cached]:
         """Whatever can be read, whole and with a name; broken and older files are passed over."""

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cni_provision.cni import invoke
+from cni_provision.cni.outcome import Outcome
+from cni_provision.cni.types import CNIError
+
+Script = Callable[[str, str], Path]
+pytestmark = pytest.mark.usefixtures("no_new_descriptors")
+
+
+def test_finds_the_first_regular_file(tmp_path: Path) -> None:
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a" / "bridge").mkdir()
+    (tmp_path / "b" / "bridge").touch()
+    (tmp_path / "c" / "bridge").touch()
+    path = [str(tmp_path / folder) for folder in ("absent", "a", "b", "c")]
+    assert invoke.find("bridge", path) == str(tmp_path / "b" / "bridge")
+
+
+@pytest.mark.parametrize(
+    ("plugin_type", "path", "msg"),
+    [
+        ("bridge", ["/nowhere", "/never"], "failed to find plugin `bridge` in path [/nowhere /never]"),
+        ("bridge", [""], "no paths provided to find plugin `bridge` in"),
+        ("", ["/bin"], "no plugin name provided"),
+        ("../bin/sh", ["/bin"], "invalid plugin name: ../bin/sh"),
+    ],
+)
+def test_says_what_it_cannot_find(plugin_type: str, path: list[str], msg: str) -> None:
+    with pytest.raises(CNIError) as caught:
+        invoke.find(plugin_type, path)
+    assert (caught.value.code, caught.value.msg) == (7, msg)
+
+
+@pytest.mark.parametrize("timeout", [None, 20.0])
+def test_everything_goes_through(script: Script, timeout: float | None) -> None:
+    program = script("p", 'echo "$CNI_COMMAND" >&2; cat; exit 3')
+    megabytes = b"0123456789abcdef" * 200_000
+    outcome = invoke.execute(str(program), {"CNI_COMMAND": "ADD", "PATH": "/bin"}, megabytes, timeout)
+    assert outcome == Outcome(3, megabytes, "ADD\n")
+
+
+def test_a_plugin_need_not_read(script: Script) -> None:
+    program = script("p", "exec <&-; echo done")
+    assert invoke.execute(str(program), {}, b"x" * 1_000_000, 20) == Outcome(0, b"done\n")
+
+
+def test_a_plugin_killed_by_a_signal(script: Script) -> None:
+    assert invoke.execute(str(script("p", "kill -9 $$")), {}, b"", 20).code == -9
+
+
+def test_a_plugin_has_ordinary_signals(script: Script) -> None:
+    program = script("p", "grep SigIgn /proc/self/status")
+    ignored = invoke.execute(str(program), {"PATH": "/bin"}, b"", 20).stdout.split()[1]
+    assert int(ignored, 16) & 1 << 12 == 0  # SIGPIPE, which Python itself ignores
+
+
+def test_a_daemon_that_keeps_stdout_does_not_keep_us(script: Script, tmp_path: Path) -> None:
+    program = script("p", f"sleep 30 & echo $! > {tmp_path}/pid; echo answer")
+    started = time.monotonic()
+    outcome = invoke.execute(str(program), {"PATH": "/bin"}, b"", 20)
+    os.kill(int((tmp_path / "pid").read_text()), 9)
+    assert outcome.stdout == b"answer\n"
+    assert time.monotonic() - started < 5
+
+
+def test_a_plugin_that_hangs_is_killed_with_its_children(script: Script, tmp_path: Path) -> None:
+    program = script("p", f"sleep 300 & echo $! > {tmp_path}/pid; wait")
+    with pytest.raises(CNIError, match=r"did not finish within 0\.5 s and was killed"):
+        invoke.execute(str(program), {"PATH": "/bin"}, b"", 0.5)
+    assert ends(int((tmp_path / "pid").read_text()))
+
+
+def test_too_much_output_is_refused(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = script("p", "exec cat /dev/zero")
+    with pytest.raises(CNIError, match="printed more than 16 MiB and was killed"):
+        invoke.execute(str(program), {"PATH": "/bin"}, b"", 60)
+
+
+def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
+    program = tmp_path / "p"
+    with pytest.raises(CNIError, match="No such file") as caught:
+        invoke.execute(str(program), {}, b"")
+    assert caught.value.code == 5
+    program.write_bytes(b"\0\0\0\0")
+    with pytest.raises(CNIError, match="Permission denied"):
+        invoke.execute(str(program), {}, b"")
+    program.chmod(0o755)
+    with pytest.raises(CNIError, match="Exec format error"):
+        invoke.execute(str(program), {}, b"")
+
+
+def test_an_executable_that_is_being_replaced_is_waited_for(script: Script) -> None:
+    program = script("p", "echo new")
+    writer = program.open("ab")
+    threading.Timer(0.3, writer.close).start()
+    assert invoke.execute(str(program), {}, b"", 20).stdout == b"new\n"
+
+
+def test_an_executable_that_stays_busy_is_an_error(script: Script) -> None:
+    program = script("p", "echo new")
+    with program.open("ab"), pytest.raises(CNIError, match="Text file busy"):
+        invoke.execute(str(program), {}, b"", 0.2)
+
+
+def test_an_interrupt_ends_the_child(script: Script, tmp_path: Path) -> None:
+    program = script("p", f"echo $$ > {tmp_path}/pid; exec sleep 300")
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    timer = threading.Timer(0.5, lambda: __import__("signal").pthread_kill(main_thread, 2))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        invoke.execute(str(program), {"PATH": "/bin"}, b"", 60)
+    assert ends(int((tmp_path / "pid").read_text()))
+
+
+def ends(pid: int) -> bool:
+    """Whether the process is gone, or a corpse that nobody has collected yet, within two seconds."""
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
