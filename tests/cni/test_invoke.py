@@ -80,7 +80,7 @@ def test_a_plugin_that_hangs_is_killed_with_its_children(script: Script, tmp_pat
     assert ends(int((tmp_path / "pid").read_text()))
 
 
-def test_too_much_output_is_refused(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_output_is_refused(script: Script) -> None:
     program = script("p", "exec cat /dev/zero")
     with pytest.raises(CNIError, match="printed more than 16 MiB and was killed"):
         invoke.execute(str(program), {"PATH": "/bin"}, b"", 60)
