@@ -213,10 +213,7 @@ print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
     assert done.stderr.strip() == "[]"
 
 
-LATE = pytest.mark.xfail(reason="`artifact_release` imports urllib.request, literal networks are rendered by jinja2")
-
-
-@pytest.mark.parametrize("words", [["--help"], pytest.param(["validate"], marks=LATE)])
+@pytest.mark.parametrize("words", [["--help"], ["validate"]])
 def test_starts_at_once(folder: Path, environment: dict[str, str], words: list[str]) -> None:
     """By processor time: the wall time of a machine with nothing else to do. Bytecode is there, as installed."""
     kept = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
