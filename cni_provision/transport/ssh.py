@@ -13,7 +13,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from cni_provision.errors import UserError
@@ -21,6 +21,7 @@ from cni_provision.inventory.model import Connection
 from cni_provision.transport import askpass, become, diagnosis, process
 from cni_provision.transport.base import Secrets, Session, Settings
 from cni_provision.transport.ssh_configuration import Configuration, Configurations
+from cni_provision.transport.ssh_files import silent
 
 LONGEST_SOCKET_PATH = 104  # of sockaddr_un where it is shortest
 SOCKET_NAME = 8 + 40 + 17  # our digest, %C, and the suffix that `ssh` adds while it makes the socket
@@ -32,13 +33,14 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._configurations = Configurations()
+        self._silent = cache(silent)
 
     async def shared_hop(self, connection: Connection) -> str | None:
         return (await self._configuration("", connection)).hop
 
     async def open(self, node: str, connection: Connection, argv: Sequence[str], secrets: Secrets) -> Session:
         elevated = become.elevate(node, connection, argv, secrets.become_password)
-        configuration = await self._configuration(node, connection)
+        configuration = await self._configuration(node, connection, names=secrets.login_password is not None)
         async with AsyncExitStack() as resources:
             environment = await _answers(resources, configuration, secrets.login_password)
             words = options(connection, configuration, self._settings, asks=secrets.login_password is not None)
@@ -47,7 +49,10 @@ class Transport:
             starting = process.start(command, judge, resources.pop_all(), environment)
             return await become.begin(node, starting, elevated)
 
-    async def _configuration(self, node: str, connection: Connection) -> Configuration:
+    async def _configuration(self, node: str, connection: Connection, *, names: bool = False) -> Configuration:
+        """What the user's configuration says; `names`: the prompts' names are needed as well."""
+        if not names and self._silent(login(connection)):
+            return Configuration()
         return await self._configurations.of(node, (*login(connection), *destination(connection)))
 
 
