@@ -20,7 +20,7 @@ from tests.cli.conftest import PROGRAM
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
-LAB = "cli-test"
+LAB = f"cli-test-{os.getpid()}"  # two runs of the tests do not meet
 DECLARED = {
     "cni_networks": [
         {
