@@ -46,6 +46,8 @@ class ProcessSession:
 
     async def write(self, block: bytes) -> None:
         """Send bytes; a process that has ended takes them silently, its reply or its stderr says why."""
+        if self._stdin.is_closing():  # asyncio would log a warning
+            return
         with suppress(BrokenPipeError, ConnectionResetError):
             self._stdin.write(block)
             await self._stdin.drain()
@@ -101,6 +103,10 @@ class _Streams(SubprocessStreamProtocol):
     def __init__(self) -> None:
         super().__init__(limit=BUFFER, loop=asyncio.get_running_loop())
         self.exited = asyncio.Event()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """A broken stdin is no news, see `ProcessSession.write`; Python 3.11.2 (Debian 12) would log it."""
+        super().pipe_connection_lost(fd, None if fd == 0 else exc)
 
     def process_exited(self) -> None:
         super().process_exited()
