@@ -21,7 +21,12 @@ PREPARE = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs -o size=8m none /var/lib
-mkdir -p /etc/cni /opt/cni
+mount -t tmpfs none /run
+for top in etc opt; do  # so that the mount points are not made on this machine
+  mkdir -p /run/$top/upper /run/$top/work
+  mount -t overlay -o lowerdir=/$top,upperdir=/run/$top/upper,workdir=/run/$top/work none /$top
+done
+mkdir -p /etc/cni /opt/cni /etc/sysctl.d
 mount -t tmpfs -o size=8m none /etc/cni
 mount -t tmpfs -o size=8m none /opt/cni
 mount -t tmpfs -o size=1m none /etc/sysctl.d
