@@ -44,7 +44,13 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table."""
     heads = list(heads)
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(escaped, line)) + " |" for line in lines)
+
+
+def escaped(cell: str) -> str:
+    """Text of a cell: bars would end it, and `<` outside of code would begin an HTML tag."""
+    pieces = re.split(r"(`[^`]*`)", cell.replace("|", "\\|"))
+    return "".join(piece if piece.startswith("`") else piece.replace("<", "&lt;") for piece in pieces)
 
 
 def templates() -> str:
@@ -184,7 +190,9 @@ def shared() -> str:
 
 def events() -> str:
     """Every event with its fields."""
-    rows = ((f"`{kind.name}`", fields_of(kind), " ".join(inspect.getdoc(kind).split())) for kind in Event.__subclasses__())
+    rows = (
+        (f"`{kind.name}`", fields_of(kind), " ".join(inspect.getdoc(kind).split())) for kind in Event.__subclasses__()
+    )
     return table(("event", "fields", "meaning"), rows)
 
 
