@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-NEEDS = {"lab": ("sshd", "nsenter", "ip"), "vm": ("qemu-system-x86_64",)}
+NEEDS = {"lab": ("sshd", "nsenter", "ip"), "vm": ("mmdebstrap", "qemu-system-x86_64")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,47 @@
+"""Tests that the kernel of a development machine often cannot run, in a guest whose kernel can.
+
+Each test here is a run of pytest in the guest; its output is the failure's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.vm import image, machine
+from tests.vm.machine import Machine
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    built = image.ensure(image.folder())
+    with machine.boot(built, tmp_path_factory.mktemp("guest")) as booted:
+        yield booted
+
+
+@pytest.mark.parametrize("kind", ["dummy", "vlan", "ipvlan", "macvlan", "vrf"])
+def test_the_guest_has_what_the_tests_are_for(guest: Machine, kind: str) -> None:
+    done = guest.run("modprobe", "8021q" if kind == "vlan" else kind)
+    assert done.code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        pytest.param("tests/net/test_bridge.py -m root", id="VLANs of bridge ports"),
+        pytest.param("tests/net/test_link.py -m root", id="kinds of interfaces"),
+        pytest.param(
+            "tests/plugins/test_bridge.py -k vlans_of_the_port or two_vlans", id="VLANs of the bridge plugin"
+        ),
+        pytest.param("tests/plugins/test_templates.py -m root", id="attachments to a host's interface"),
+    ],
+)
+def test_passes_in_the_guest(guest: Machine, selection: str) -> None:
+    file, option, expression = selection.split(" ", 2)
+    done = guest.run("python3", "-m", "pytest", "-p", "no:cacheprovider", "--color=no", file, option, expression)
+    assert done.code == 0, done.output
+    assert not re.search(r"\d+ skipped", done.output), done.output
