@@ -156,7 +156,7 @@ def options(*name: str) -> str:
     wanted = " ".join(name)
     found = [(path, command) for path, command in commands() if path == wanted or path.startswith(f"{wanted} ")]
     several = len(found) > 1
-    rows = {row: [] for _, command in found for row in own(command)}
+    rows: dict[tuple[str, str], list[str]] = {row: [] for _, command in found for row in own(command)}
     for path, command in found:
         for row in own(command):
             rows[row].append(path.removeprefix(f"{wanted} "))
@@ -191,7 +191,8 @@ def shared() -> str:
 def events() -> str:
     """Every event with its fields."""
     rows = (
-        (f"`{kind.name}`", fields_of(kind), " ".join(inspect.getdoc(kind).split())) for kind in Event.__subclasses__()
+        (f"`{kind.name}`", fields_of(kind), " ".join((inspect.getdoc(kind) or "").split()))
+        for kind in Event.__subclasses__()
     )
     return table(("event", "fields", "meaning"), rows)
 
