@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cni_provision.errors import Place
 from cni_provision.inventory.complaints import Complaints
-from cni_provision.inventory.located import VAULTED, Located, Spot, is_template
+from cni_provision.inventory.located import BROKEN, VAULTED, Located, Spot, is_template
 from cni_provision.inventory.model import Declarations
 
 if TYPE_CHECKING:
@@ -89,7 +89,10 @@ class Reader:
         """The value of a node."""
         key = (id(node), care, unsafe)
         if key not in self.known:
+            self.known[key] = Located(BROKEN, self.spot(node).place)
             self.known[key] = self.build(node, care, unsafe=unsafe or node.tag == "!unsafe")
+        elif self.known[key].value is BROKEN:
+            self.complaints.error("an alias stands below its own anchor", self.spot(node))
         return self.known[key]
 
     def build(self, node: Node, care: Care, *, unsafe: bool) -> Located:
