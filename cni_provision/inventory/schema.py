@@ -241,16 +241,18 @@ def from_text(text: str, base: Any) -> Any:
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 2020-12) of a YAML inventory; `#/$defs/variables` is that of a variables file."""
+    """A JSON Schema (draft 2020-12) of a YAML inventory, or of a variables file: what has no group in it."""
     group = {"$ref": "#/$defs/group"}
     hosts = {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/variables"}}
     section = {"hosts": hosts, "vars": {"$ref": "#/$defs/variables"}}
     children = {"type": ["object", "null"], "additionalProperties": group}
+    like_group = {"type": "object", "anyOf": [{"required": [name]} for name in (*section, "children")]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "An Ansible inventory with cni-provision's variables",
-        "type": "object",
-        "additionalProperties": group,
+        "title": "An Ansible inventory, or a file of variables, with cni-provision's variables",
+        "if": {"type": "object", "additionalProperties": {"not": like_group}},
+        "then": {"$ref": "#/$defs/variables"},
+        "else": {"type": "object", "additionalProperties": group},
         "$defs": {
             "group": {
                 "type": ["object", "null"],

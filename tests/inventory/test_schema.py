@@ -17,9 +17,10 @@ from cni_provision.inventory.schema import fields_of, json_schema
 CASES = Path(__file__).parent.parent / "cases" / "inventory"
 SCHEMA = json_schema()
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
+CONDITIONS = ("not", "if", "then", "else")
 KNOWN = {
     "$schema", "$defs", "$ref", "title", "description", "type", "properties", "patternProperties", "required",
-    "additionalProperties", "propertyNames", "items", "enum", "pattern", "minimum", "maximum", "anyOf",
+    "additionalProperties", "propertyNames", "items", "enum", "pattern", "minimum", "maximum", "anyOf", *CONDITIONS,
 }  # fmt: skip
 
 
@@ -37,6 +38,8 @@ def valid(value: Any, schema: Any) -> bool:
     kinds = schema.get("type", [])
     checks = [
         any(is_type(value, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)) or not kinds,
+        "not" not in schema or not valid(value, schema["not"]),
+        "if" not in schema or valid(value, schema["then" if valid(value, schema["if"]) else "else"]),
         "enum" not in schema or value in schema["enum"],
         "anyOf" not in schema or any(valid(value, option) for option in schema["anyOf"]),
         not isinstance(value, str) or re.search(schema.get("pattern", ""), value) is not None,
@@ -66,12 +69,14 @@ def keywords(schema: Any) -> set[str]:
         return set()
     maps = [schema[name] for name in ("properties", "patternProperties", "$defs") if name in schema]
     below = [item for part in maps for item in part.values()] + list(schema.get("anyOf", []))
-    below += [schema[name] for name in ("items", "additionalProperties", "propertyNames") if name in schema]
+    below += [
+        schema[name] for name in ("items", "additionalProperties", "propertyNames", *CONDITIONS) if name in schema
+    ]
     return set(schema).union(*map(keywords, below))
 
 
 def variables(text: str) -> bool:
-    return valid(yaml.safe_load(text), {"$ref": "#/$defs/variables"})
+    return valid(yaml.safe_load(text), SCHEMA)
 
 
 def test_only_keywords_that_are_checked_here() -> None:
@@ -83,7 +88,7 @@ def test_only_keywords_that_are_checked_here() -> None:
 def test_good_inventories_are_valid(case: str) -> None:
     folder = CASES / "good" / case
     assert valid(yaml.safe_load((folder / "hosts.yaml").read_text()), SCHEMA)
-    assert all(variables(file.read_text()) for file in folder.glob("group_vars/*"))
+    assert all(valid(yaml.safe_load(file.read_text()), SCHEMA) for file in folder.glob("group_vars/*"))
 
 
 @pytest.mark.parametrize("case", ["bad-names", "plugin-sources", "unknown-keys", "wrong-types", "inventory-shape"])
