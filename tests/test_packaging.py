@@ -49,8 +49,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def installed(python: Path, what: Path) -> str:
-    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
-    run(python, *pip, what, cwd=python.parent)
+    pip = ("-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check")
+    run(python, *pip, "--no-deps", "--no-build-isolation", what, cwd=python.parent)
     return run(python, "-c", PROBE, cwd=python.parent)
 
 
