@@ -87,7 +87,14 @@ def program() -> None:
 def main() -> None:
     """The entry point of the `cni-provision` executable."""
     signal.signal(signal.SIGTERM, terminate)
+    open_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def open_streams() -> None:
+    """A standard stream that the caller closed (`>&-`) takes what is written and drops it."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (open to the end)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (open to the end)
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:

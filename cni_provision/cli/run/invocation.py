@@ -54,8 +54,17 @@ def stray(error: BaseException, *, debug: bool) -> None:
 
 @contextmanager
 def view(output: Output) -> Iterator[Emit]:
-    """The view that the options ask for; the terminal is left clean whatever happens."""
+    """The view that the options ask for; raises `OSError` at the end if stdout could not take it all."""
     out, err = (paper(output, stream) for stream in (sys.stdout, sys.stderr))
+    with drawing(output, out, err) as emit:
+        yield emit
+    if out.failure:
+        raise out.failure
+
+
+@contextmanager
+def drawing(output: Output, out: Paper, err: Paper) -> Iterator[Emit]:
+    """What draws the events; the terminal is left clean whatever happens."""
     if output.json:
         from cni_provision.cli.view.ndjson import Ndjson
 

@@ -23,11 +23,15 @@ def harmless(text: str) -> str:
 
 @dataclass
 class Paper:
-    """A stream that goes silent when its reader has gone: the run itself goes on."""
+    """A stream that goes silent when it cannot be written: the run itself goes on.
+
+    `failure` is why, unless its reader has simply gone.
+    """
 
     stream: TextIO
     paint: Paint = field(default_factory=Paint)
     closed: bool = False
+    failure: OSError | None = None
 
     def write(self, text: str) -> None:
         if self.closed:
@@ -35,9 +39,12 @@ class Paper:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError) as error:
             self.closed = True
             self._discard()
+            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                error.filename = self.stream.name
+                self.failure = error
 
     def lines(self, lines: Iterable[str]) -> None:
         self.write("".join(f"{line}\n" for line in lines))
