@@ -12,6 +12,7 @@ import click
 
 from cni_provision.cli.run.command import option
 from cni_provision.cli.run.completion import complete_limit
+from cni_provision.errors import UserError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -128,12 +129,36 @@ selection_options = family(
     ),
 )
 
+
+class PortionText(click.ParamType[str]):
+    """`3` or `25%`; the fleet is only imported to look at one that was given."""
+
+    name = "portion"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from cni_provision.fleet import Portion
+
+        try:
+            Portion.parse(value)
+        except UserError as error:
+            self.fail(f"{error.message}, {error.hint}", param, ctx)
+        return value
+
+
 reach_options = family(
     Reach,
     "reach",
     option("Nodes", "-f", "--forks", type=click.IntRange(1), metavar="N", help="Nodes at once."),
-    option("Nodes", "--serial", metavar="N|N%", help="Finish this many nodes before the next begin."),
-    option("Nodes", "--max-fail", metavar="N|N%", help="Start no more nodes after this many failures."),
+    option(
+        "Nodes", "--serial", type=PortionText(), metavar="N|N%", help="Finish this many nodes before the next begin."
+    ),
+    option(
+        "Nodes",
+        "--max-fail",
+        type=PortionText(),
+        metavar="N|N%",
+        help="Start no more nodes after this many failures.",
+    ),
     option(
         "Nodes",
         "--timeout",
