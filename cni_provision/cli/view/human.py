@@ -125,6 +125,8 @@ class Human:
             self.draw_diff()
             return
         self.draw_changes()
+        if self.command == "plan":
+            self.draw_failures()
         self.answer([sentence.planned(event, self.seen.tally.failed)])
         self.seen.asked = event.nodes - event.failed - event.unreachable
 
@@ -184,7 +186,8 @@ class Human:
         self.clear()
         self.draw_changes()
         self.draw_records()
-        self.draw_failures()
+        if self.command != "plan" or self.seen.planned is None:
+            self.draw_failures()
         self.talk(f"note: {note}" for note in event.notes)
         self.draw_sum(event)
         if event.next_command and self.verbosity > QUIET:
@@ -212,9 +215,8 @@ class Human:
         self.answer(records.plugins(self.seen.plugins))
 
     def draw_failures(self) -> None:
-        """The table of failed nodes; a plan names them in its own sentence."""
-        if self.seen.planned is None or self.seen.tally.done or self.command not in ("plan", "diff"):
-            self.answer(tally.failures(self.seen.tally))
+        """The table of failed nodes, with the cause and the cure of each."""
+        self.answer(tally.failures(self.seen.tally))
 
     def draw_sum(self, event: Summary) -> None:
         line = self.sum(event)
