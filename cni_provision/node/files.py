@@ -96,9 +96,14 @@ def set_attributes(path: str, wanted: dict[str, str], label: Optional[str]) -> N
 
 
 def write_all(descriptor: int, block: bytes) -> None:
+    """Write all of `block`; an `OSError` names the file, as the one of `open` does."""
     view = memoryview(block)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        error.filename = os.readlink(f"/proc/self/fd/{descriptor}")
+        raise
 
 
 def write_whole(path: str, content: bytes) -> None:

@@ -168,6 +168,7 @@ def test_a_disk_that_is_really_full(node: Node, folder: str) -> None:
     error = node.ask(request(big), big.contents).reply.error
     assert error
     assert "No space left on device" in error["message"]
+    assert f"`{folder}/" in error["message"]
     assert error["hint"] == "free space on that file system, then apply again"
     node.shell(f"rm {folder}/ballast {folder}/more; mount -o remount,size=64m {folder}")
     assert node.tree() == before
