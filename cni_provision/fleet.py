@@ -27,6 +27,7 @@ from cni_provision.fleet_job import Blobs, Job, Outcome
 from cni_provision.node import boot, bundle
 from cni_provision.node.protocol import Reply
 from cni_provision.transport.base import Secrets, Settings, Transport
+from cni_provision.transport.diagnosis import CUT_OFF_HINT
 
 __all__ = [
     "Blobs",
@@ -44,7 +45,6 @@ __all__ = [
 FILES_PER_NODE = 3  # the pipes of a session
 FILES_OF_OURS = 64
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-CUT_OFF_HINT = "the node finishes or undoes by itself; run again to see which"
 Emit = Callable[[Event], None]
 Result = TypeVar("Result")
 

@@ -14,6 +14,7 @@ from cni_provision.errors import Denied, NodeError, NodeFailed, Unreachable
 from cni_provision.node.boot import NO_PYTHON, NO_PYTHON_HINT
 
 SSH_FAILED = 255
+CUT_OFF_HINT = "the node finishes or undoes by itself; run again to see which"
 Row = tuple[str, str | None]
 
 # a line of ssh's stderr, and how to mend it; the first row with a line wins
@@ -81,9 +82,10 @@ def of_ssh(node: str, stderr: str, code: int) -> NodeError:
     if code != SSH_FAILED:
         return of_program(node, stderr, code)
     message, hint = _told(stderr, SSH_ROWS)
-    return Unreachable(
-        message or "`ssh` ended with 255 and said nothing", node=node, hint=hint and _named(hint, node)
-    )
+    if not message:
+        # ssh is silent about a remote program that a signal ended
+        return NodeFailed("the node's program was killed, or the connection cut", node=node, hint=CUT_OFF_HINT)
+    return Unreachable(message, node=node, hint=hint and _named(hint, node))
 
 
 def of_program(node: str, stderr: str, code: int) -> NodeError:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 
 from cni_provision.errors import NodeError
-from cni_provision.transport.base import skip_past
+from cni_provision.transport.base import MARKER, skip_past
 
 KEPT_STDERR = 16 * 1024
+KEPT_NOISE = 1024  # of stdout: what a login says instead of running the program
 BUFFER = 256 * 1024
 GRACE = 5.0  # seconds between closing stdin and killing
 Judge = Callable[[str, int], NodeError]
@@ -30,6 +31,7 @@ class ProcessSession:
         self._judge = judge
         self._resources = resources
         self._said = bytearray()
+        self._noise = b""
         self._spoke = asyncio.Event()
         self._listener = asyncio.create_task(self._listen(process.stderr))
 
@@ -54,11 +56,18 @@ class ProcessSession:
 
     async def read(self, size: int) -> bytes:
         """Exactly `size` bytes; raises `EOFError` at the end."""
-        return await self._stdout.readexactly(size)
+        try:
+            block = await self._stdout.readexactly(size)
+        except asyncio.IncompleteReadError as end:
+            self._noise += end.partial
+            raise
+        self._noise += block[: KEPT_NOISE - len(self._noise)]
+        return block
 
     async def skip_past(self, marker: bytes) -> None:
         """Drop what is read until `marker` has been read; raises `EOFError` at the end."""
         await skip_past(self.read, marker)
+        self._noise = b""
 
     async def hear(self, other: asyncio.Task[None]) -> None:
         """Wait until there is more in `said`, or `other` is done."""
@@ -79,10 +88,11 @@ class ProcessSession:
         await self._resources.aclose()
 
     async def diagnosis(self) -> NodeError:
-        """Why the conversation ended early."""
+        """Why the conversation ended early: what stderr says, else what came on stdout before the conversation."""
         self._stdin.close()
         code = await self._end(GRACE)
-        return self._judge(self.said.decode(errors="replace"), code)
+        noise = b"" if MARKER in self._noise else self._noise
+        return self._judge((self.said or noise).decode(errors="replace"), code)
 
     async def _end(self, grace: float) -> int:
         """The exit code. A kept master connection of `ssh` may hold stderr open, so its end is not waited for."""

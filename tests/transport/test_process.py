@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import time
 from collections.abc import Awaitable, Callable
@@ -55,6 +56,25 @@ def test_writing_to_an_ended_program_is_quiet(caplog: pytest.LogCaptureFixture) 
     assert with_session("echo 'no luck' >&2; exit 3", use).message == "no luck"
     gc.collect()  # asyncio logs a failure that nobody asked for when it is dropped
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'This account is currently not available.'; exit 1", "This account is currently not available"),
+        ("echo Welcome; echo 'no luck' >&2; exit 1", "no luck"),
+        ("printf 'Welcome\\0CNIP\\0answer'; exit 1", "the node's program ended with exit code 1 and said nothing"),
+    ],
+)
+def test_noise_explains_an_end_without_a_word(script: str, message: str) -> None:
+    async def use(session: ProcessSession) -> NodeFailed:
+        with contextlib.suppress(EOFError):
+            await session.read(100)
+        error = await session.diagnosis()
+        assert isinstance(error, NodeFailed)
+        return error
+
+    assert with_session(script, use).message == message
 
 
 def test_closing_twice_is_safe() -> None:
