@@ -21,7 +21,7 @@ COMMANDS = (
     "lab", "completion", "schema",
 )  # fmt: skip
 BUDGET = 0.150  # seconds
-BUDGET_IN_LIBRARIES = 2.8
+BUDGET_IN_LIBRARIES = 3.6
 HEAVY = ("yaml", "jinja2", "pyroute2", "asyncio")
 
 
