@@ -9,7 +9,7 @@ from cni_provision.errors import NodeError
 from cni_provision.events import Event
 from cni_provision.fleet_job import Job, Outcome
 from cni_provision.node.protocol import Reply
-from cni_provision.plan import DIRECTORY, Change, File, Live, State
+from cni_provision.plan import Change, File, Live, State
 
 
 def told(job: Job, outcome: Outcome) -> tuple[Event, ...]:
@@ -68,5 +68,4 @@ def described(state: State | None) -> str | None:
     if not isinstance(state, File):
         return state.value if state else None
     owner = f" {state.uid}:{state.gid}" if state.uid or state.gid else ""
-    content = DIRECTORY if state.digest == DIRECTORY else f"sha256:{state.digest[:12]}"
-    return f"{state.mode:04o}{owner} {content}"
+    return f"{state.mode:04o}{owner} {state.content}"

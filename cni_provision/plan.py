@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Optional, Union
 
 DIRECTORY = "directory"
+DIGEST_DIGITS = 64
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class File:
     gid: int = 0
     kind: str = "file"
     label: Optional[str] = None
+
+    @property
+    def content(self) -> str:
+        """The start of the digest, or what stands there instead of a file: `directory`, `symbolic link`."""
+        return f"sha256:{self.digest[:12]}" if len(self.digest) == DIGEST_DIGITS else self.digest
 
 
 @dataclass(frozen=True)

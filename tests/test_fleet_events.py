@@ -36,6 +36,10 @@ def test_a_plan() -> None:
     )
 
 
+def test_what_stands_where_a_file_shall_be() -> None:
+    assert described(File("/etc/x", "symbolic link", mode=0o777)) == "0777 symbolic link"
+
+
 def test_a_secret_file_shows_no_digest() -> None:
     for secret in ("/etc/x", "file:/etc/x"):
         _, planned = of(Request("plan", secret=(secret,)), Reply(changes=(CHANGE,)))

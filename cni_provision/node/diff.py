@@ -12,7 +12,6 @@ from cni_provision.plan import Change, File, State
 
 KINDS = ("conflist", "file")
 LARGEST = 64 * 1024
-SHOWN = 12  # characters of a digest
 OTHERS_READ = 0o077
 
 
@@ -45,8 +44,8 @@ def _digests(path: str, before: Optional[File], after: Optional[File]) -> str:
     if before and after and before.digest == after.digest:
         return ""
     lines = [f"--- {path if before else os.devnull}", f"+++ {path if after else os.devnull}"]
-    lines += [f"-sha256:{before.digest[:SHOWN]}"] if before else []
-    lines += [f"+sha256:{after.digest[:SHOWN]}"] if after else []
+    lines += [f"-{before.content}"] if before else []
+    lines += [f"+{after.content}"] if after else []
     return "\n".join(lines) + "\n"
 
 

@@ -70,6 +70,8 @@ def values(change: PlannedChange) -> str:
     if change.sign == "+":
         told = (word for word in after if word not in COMMON and not (change.diff and word.startswith(DIGEST)))
         pair = " ".join(map(short, told))
+    elif len(before) == 1 < len(after):  # a directory or link stands where a file shall be
+        pair = f"{before[0]} -> {' '.join(map(short, after))}"
     else:
         pairs = [pair for pair in zip_longest(before, after, fillvalue="") if pair[0] != pair[1]]
         shown = [pair for pair in pairs if not (change.diff and pair[1].startswith(DIGEST))]
