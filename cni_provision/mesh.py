@@ -7,7 +7,6 @@ rounds of questions over one session a node.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,11 +18,12 @@ from cni_provision.errors import NodeError
 from cni_provision.events import Event, MeshResult, NodeFailed
 from cni_provision.fleet import Job, Options, Program
 from cni_provision.fleet_conversation import exchange, opening, read_reply
+from cni_provision.inventory.patterns import is_address
+from cni_provision.node.container import PORT
 from cni_provision.node.mesh import Presence, Target
 from cni_provision.node.protocol import Reply, frame
 from cni_provision.transport.base import Session, Settings, Transport
 
-CONTAINER_PORT = 7780  # where every container of the mesh listens, see node.container
 END = frame(b"")
 Emit = Callable[[Event], None]
 Taken = TypeVar("Taken")
@@ -123,14 +123,6 @@ def presence_of(job: Job, reply: Reply) -> Present:
     return Present(job.node.name, address, presences, frozenset(routed))
 
 
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def targets(source: Present, present: Iterable[Present]) -> Iterator[Target]:
     """What the containers of `source` must reach: each node, its mapped ports, and its routed containers.
 
@@ -148,4 +140,4 @@ def targets_of(peer: Present, presence: Presence, *, same_node: bool) -> Iterato
     if presence.host_port is not None:
         yield Target(peer.node, network, "port", peer.address, presence.host_port)
     if same_node or network in peer.routed:
-        yield Target(peer.node, network, "container", presence.address, CONTAINER_PORT)
+        yield Target(peer.node, network, "container", presence.address, PORT)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 from cni_provision.plan import Change, File, Live, State
@@ -112,13 +112,8 @@ class Reply:
     error: Optional[dict[str, Any]] = None
 
 
-def state_to_json(state: Optional[State]) -> Any:
-    """A state as JSON: None stays None; files and live values are told apart by their fields."""
-    return None if state is None else asdict(state)
-
-
 def state_from_json(value: Any) -> Optional[State]:
-    """The inverse of `state_to_json`; raises `TypeError` for anything else."""
+    """A state from its fields; None stays None, raises `TypeError` for anything else."""
     if value is None:
         return None
     return File(**value) if "path" in value else Live(**value)
