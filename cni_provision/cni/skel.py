@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Optional
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from cni_provision.cni import names, versions
-from cni_provision.cni.outcome import Outcome, raise_failure, result_of
+from cni_provision.cni import names, namespace, versions
+from cni_provision.cni.call import Attachments, Call, Delegate, Execute, Plugin, parse_args
+from cni_provision.cni.outcome import Outcome
 from cni_provision.cni.results import decode_previous, encode_result
 from cni_provision.cni.types import (
     INCOMPATIBLE_VERSION,
     INTERNAL,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
-    INVALID_NETNS,
     IO_FAILURE,
     CNIError,
     Result,
@@ -30,95 +28,10 @@ from cni_provision.cni.types import (
 from cni_provision.cni.values import Config, decode_object, encode
 from cni_provision.cni.versions import ALL_VERSIONS, CURRENT
 
-__all__ = ["ALL_VERSIONS", "Call", "Config", "Delegate", "Execute", "Outcome", "Plugin", "main", "run"]
-
-Attachments = frozenset[tuple[str, str]]  # (container id, ifname)
-Execute = Callable[[str, Mapping[str, str], bytes], Outcome]  # plugin type, environment, stdin
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds."""
-
-    name: str
-    add: Callable[[Call], Result]
-    delete: Callable[[Call], None]
-    check: Optional[Callable[[Call], None]] = None
-    status: Optional[Callable[[Call], None]] = None
-    gc: Optional[Callable[[Call], None]] = None
-    versions: tuple[str, ...] = ALL_VERSIONS
-    about: str = ""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call, checked. Fields that a verb does not have are empty.
-
-    `netns_fd` is an open network namespace on ADD and CHECK; on DEL it is None where the namespace is gone.
-    """
-
-    command: str
-    container_id: str
-    netns: str
-    ifname: str
-    path: tuple[str, ...]
-    config: Config
-    version: str
-    prev_result: Result | None
-    runtime_config: Config
-    valid_attachments: Attachments
-    netns_fd: int | None
-    stdin: bytes = field(repr=False)
-    environment: Mapping[str, str] = field(repr=False)
-    execute: Execute = field(repr=False)
-
-    @property
-    def args(self) -> dict[str, str]:
-        """CNI_ARGS. Raises CNIError 4 where it is not `K=V;K=V` (only plugins that read it care)."""
-        return parse_args(self.environment.get("CNI_ARGS", ""))
-
-    def known_args(self, *known: str) -> dict[str, str]:
-        """CNI_ARGS of a plugin that knows these keys: others are an error unless `IgnoreUnknown` is true."""
-        args = self.args
-        lenient = args.pop("IgnoreUnknown", "false")
-        if lenient.lower() not in ("1", "true", "0", "false"):
-            raise CNIError(INVALID_ENVIRONMENT, f"`IgnoreUnknown` in CNI_ARGS must be true or false, not `{lenient}`")
-        unknown = sorted(args.keys() - set(known))
-        if unknown and lenient.lower() in ("0", "false"):
-            raise CNIError(INVALID_ENVIRONMENT, f"unknown keys in CNI_ARGS: {', '.join(unknown)}")
-        return {key: value for key, value in args.items() if key in known}
-
-    def delegate(self, plugin_type: str) -> Delegate:
-        """Another plugin (IPAM) that gets this very call; CNIError 7 where the type is no name."""
-        names.check_plugin(plugin_type)
-        return Delegate(self, plugin_type)
-
-
-@dataclass(frozen=True)
-class Delegate:
-    """A plugin that does a part of a call; its failures are raised as its own CNIError."""
-
-    call: Call
-    type: str
-
-    def add(self) -> Result:
-        return result_of(self._run("ADD"), self.call.version)
-
-    def delete(self) -> None:
-        raise_failure(self._run("DEL"))
-
-    def check(self) -> None:
-        raise_failure(self._run("CHECK"))
-
-    def status(self) -> None:
-        raise_failure(self._run("STATUS"))
-
-    def gc(self) -> None:
-        raise_failure(self._run("GC"))
-
-    def _run(self, command: str) -> Outcome:
-        environment = {**self.call.environment, "CNI_COMMAND": command}
-        return self.call.execute(self.type, environment, self.call.stdin)
+__all__ = [
+    "ALL_VERSIONS", "Attachments", "Call", "Config", "Delegate", "Execute", "Outcome", "Plugin", "main", "parse_args",
+    "run",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -159,7 +72,11 @@ def run(
     netns_fd: int | None = None,
     execute: Execute | None = None,
 ) -> Outcome:
-    """One call as a function. A given `netns_fd` is used in place of the path in CNI_NETNS and stays open."""
+    """One call as a function.
+
+    A given `netns_fd` is used in place of the path in CNI_NETNS and stays open; `namespace.ABSENT` says that the
+    path could not be opened. `execute` runs a delegate (default: from CNI_PATH).
+    """
     return _serve(_Request(plugin, environment, lambda: stdin, netns_fd, execute or _execute))
 
 
@@ -174,14 +91,6 @@ def main(plugin: Plugin) -> None:
     sys.stderr.flush()
     code = outcome.code if _write_all(answer, outcome.stdout) else 1
     os._exit(code)  # nothing is left to clean up, and the interpreter's own end takes 1–2 ms
-
-
-def parse_args(text: str) -> dict[str, str]:
-    """`K=V;K=V`, each pair with exactly one `=` (libcni's rule, so that values cannot hold one)."""
-    pairs = [pair.split("=") for pair in text.split(";")] if text else []
-    if not all(len(pair) == 2 for pair in pairs):
-        raise CNIError(INVALID_ENVIRONMENT, f"CNI_ARGS must be `KEY=VALUE;KEY=VALUE`, not `{text}`")
-    return dict(pairs)
 
 
 def _serve(request: _Request) -> Outcome:
@@ -241,7 +150,10 @@ def _dispatch(request: _Request, command: str, config: Config, stdin: bytes) -> 
         raise CNIError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
     _check_version(request.plugin, command, config)
     call = _call(request, command, config, stdin)
-    with _namespace(request, command) as netns_fd:
+    if command not in _ATTACHED:
+        return _perform(request.plugin, call)
+    may_be_gone = command == "DEL"
+    with namespace.opened(request.environment, request.netns_fd, may_be_gone=may_be_gone) as netns_fd:
         return _perform(request.plugin, replace(call, netns_fd=netns_fd))
 
 
@@ -304,55 +216,6 @@ def _valid_attachments(config: Config) -> Attachments:
     return frozenset((one.text("containerID"), one.text("ifname")) for one in config.mappings(key))
 
 
-@contextmanager
-def _namespace(request: _Request, command: str) -> Iterator[int | None]:
-    """A descriptor of CNI_NETNS, which is a network namespace and not the plugin's own."""
-    path = request.variable("CNI_NETNS")
-    if command not in _ATTACHED or not path:
-        yield None
-        return
-    descriptor = _open_netns(command, path) if request.netns_fd is None else request.netns_fd
-    try:
-        if descriptor is not None:
-            _check_not_own(request, descriptor)
-        yield descriptor
-    finally:
-        if descriptor is not None and descriptor != request.netns_fd:
-            os.close(descriptor)
-
-
-def _open_netns(command: str, path: str) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        if command == "DEL":
-            return None
-        raise CNIError(INVALID_NETNS, f'failed to open netns "{path}": {error}') from error
-    if _is_netns(descriptor):
-        return descriptor
-    os.close(descriptor)
-    if command == "DEL":  # after a restart the file is there, the namespace that was mounted on it is not
-        return None
-    raise CNIError(INVALID_NETNS, f'"{path}" is not a network namespace')
-
-
-def _is_netns(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        return fcntl.ioctl(descriptor, 0xB703) == 0x40000000  # NS_GET_NSTYPE, CLONE_NEWNET: ioctl_nsfs(2)
-    except OSError:
-        return False
-
-
-def _check_not_own(request: _Request, descriptor: int) -> None:
-    if request.variable("CNI_NETNS_OVERRIDE").lower() in ("1", "true"):
-        return
-    own, given = os.stat("/proc/self/ns/net"), os.fstat(descriptor)
-    if (own.st_dev, own.st_ino) == (given.st_dev, given.st_ino):
-        raise CNIError(INVALID_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
-
-
 def _failed(error: BaseException, version: str, debug: str) -> Outcome:
     if not isinstance(error, CNIError):
         error = _internal(error)
@@ -375,14 +238,9 @@ def _traceback(error: BaseException) -> str:
 
 
 def _execute(plugin_type: str, environment: Mapping[str, str], stdin: bytes) -> Outcome:
-    """The delegate from CNI_PATH, as a child in our own process group: whoever ends us ends it too."""
-    from cni_provision.cni import invoke
+    from cni_provision.cni import delegation
 
-    path = environment.get("CNI_PATH", "").split(os.pathsep)
-    outcome = invoke.execute(invoke.find(plugin_type, path), environment, stdin)
-    if not outcome.code:
-        sys.stderr.write(outcome.stderr)
-    return outcome
+    return delegation.execute(plugin_type, environment, stdin)
 
 
 def _take_stdout() -> int:

@@ -1,0 +1,109 @@
+"""What a plugin is, and the call that it gets: `Plugin`, `Call`, `Delegate` (which `skel` exports too)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from cni_provision.cni import names
+from cni_provision.cni.outcome import Outcome, raise_failure, result_of
+from cni_provision.cni.types import INVALID_ENVIRONMENT, CNIError, Result
+from cni_provision.cni.values import Config
+from cni_provision.cni.versions import ALL_VERSIONS
+
+Attachments = frozenset[tuple[str, str]]  # (container id, ifname)
+Execute = Callable[[str, Mapping[str, str], bytes], Outcome]  # plugin type, environment, stdin
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds."""
+
+    name: str
+    add: Callable[[Call], Result]
+    delete: Callable[[Call], None]
+    check: Optional[Callable[[Call], None]] = None
+    status: Optional[Callable[[Call], None]] = None
+    gc: Optional[Callable[[Call], None]] = None
+    versions: tuple[str, ...] = ALL_VERSIONS
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, checked. Fields that a verb does not have are empty.
+
+    `netns_fd` is an open network namespace on ADD and CHECK; on DEL it is None where the namespace is gone.
+    """
+
+    command: str
+    container_id: str
+    netns: str
+    ifname: str
+    path: tuple[str, ...]
+    config: Config
+    version: str
+    prev_result: Result | None
+    runtime_config: Config
+    valid_attachments: Attachments
+    netns_fd: int | None
+    stdin: bytes = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    execute: Execute = field(repr=False)
+
+    @property
+    def args(self) -> dict[str, str]:
+        """CNI_ARGS. Raises CNIError 4 where it is not `K=V;K=V` (only plugins that read it care)."""
+        return parse_args(self.environment.get("CNI_ARGS", ""))
+
+    def known_args(self, *known: str) -> dict[str, str]:
+        """CNI_ARGS of a plugin that knows these keys: others are an error unless `IgnoreUnknown` is true."""
+        args = self.args
+        lenient = args.pop("IgnoreUnknown", "false")
+        if lenient.lower() not in ("1", "true", "0", "false"):
+            raise CNIError(INVALID_ENVIRONMENT, f"`IgnoreUnknown` in CNI_ARGS must be true or false, not `{lenient}`")
+        unknown = sorted(args.keys() - set(known))
+        if unknown and lenient.lower() in ("0", "false"):
+            raise CNIError(INVALID_ENVIRONMENT, f"unknown keys in CNI_ARGS: {', '.join(unknown)}")
+        return {key: value for key, value in args.items() if key in known}
+
+    def delegate(self, plugin_type: str) -> Delegate:
+        """Another plugin (IPAM) that gets this very call; CNIError 7 where the type is no name."""
+        names.check_plugin(plugin_type)
+        return Delegate(self, plugin_type)
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """A plugin that does a part of a call; its failures are raised as its own CNIError."""
+
+    call: Call
+    type: str
+
+    def add(self) -> Result:
+        return result_of(self._run("ADD"), self.call.version)
+
+    def delete(self) -> None:
+        raise_failure(self._run("DEL"))
+
+    def check(self) -> None:
+        raise_failure(self._run("CHECK"))
+
+    def status(self) -> None:
+        raise_failure(self._run("STATUS"))
+
+    def gc(self) -> None:
+        raise_failure(self._run("GC"))
+
+    def _run(self, command: str) -> Outcome:
+        environment = {**self.call.environment, "CNI_COMMAND": command}
+        return self.call.execute(self.type, environment, self.call.stdin)
+
+
+def parse_args(text: str) -> dict[str, str]:
+    """`K=V;K=V`, each pair with exactly one `=` (libcni's rule, so that values cannot hold one)."""
+    pairs = [pair.split("=") for pair in text.split(";")] if text else []
+    if not all(len(pair) == 2 for pair in pairs):
+        raise CNIError(INVALID_ENVIRONMENT, f"CNI_ARGS must be `KEY=VALUE;KEY=VALUE`, not `{text}`")
+    return dict(pairs)
