@@ -50,6 +50,8 @@ def show(emit: Emit, selection: Selection, reach: Reach, *, out: Path | None, dr
     from cni_provision.cli.run.planfile import PlanFile
     from cni_provision.cli.run.selection import prepared
 
+    if out:
+        planfile.check_place(out)
     shown: list[Event] = []
     emit = remembering(shown, emit)
     inventory, everything = prepared(selection, emit)

@@ -1,16 +1,18 @@
 """A saved plan: exactly what each node is asked, what it read there, and the bytes that it may need.
 
 One JSON object, mode 0600: `{"format": "cni-provision-plan", "v": 1, "source": …, "events": […], "nodes":
-[{name, groups, connection, request}], "blobs": {digest: base64 of zlib data}}`; the events are those that showed the
-plan. Nothing is rendered again: `apply
-FILE` sends these requests, and a node that is not as it was refuses alone.
+[{name, groups, connection, request}], "blobs": {digest: base64 of zlib data}, "seal": SHA-256 of all of this}`; the
+events are those that showed the plan. Nothing is rendered again: `apply FILE` sends these requests, and a node that
+is not as it was refuses alone. The seal tells a plan that was cut or edited; it is no signature.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,8 +54,18 @@ class PlanFile:
         return next((event.changing for event in self.events if isinstance(event, Planned)), 0)
 
 
+def check_place(file: Path) -> None:
+    """Raise `UserError` where no plan can be written: to be called before the fleet is asked."""
+    hint = "name a file in a folder of yours"
+    if not os.access(file.parent, os.W_OK):
+        raise UserError(f"`{file.parent}` is no folder that can be written to", place=Place(str(file)), hint=hint)
+    if file.exists() and not file.is_file():  # it will be replaced, not written into
+        raise UserError("not a regular file", place=Place(str(file)), hint=hint)
+
+
 def write(file: Path, plan: PlanFile) -> None:
-    """Replace `file`; other users of this machine cannot read it."""
+    """Replace `file` as a whole, or what it links to; other users of this machine cannot read it."""
+    file = file.resolve()
     plain = {
         "format": FORMAT,
         "v": VERSION,
@@ -62,11 +74,26 @@ def write(file: Path, plan: PlanFile) -> None:
         "nodes": [node_to_json(job) for job in plan.jobs],
         "blobs": encoded_blobs(plan.jobs),
     }
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        os.fchmod(descriptor, 0o600)
-        json.dump(plain, stream, separators=(",", ":"))
-        stream.write("\n")
+    descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # of mode 0600
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(compact({**plain, "seal": seal(plain)}) + "\n")
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(scratch, file)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def seal(plain: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over everything else in the file, in the order in which it stands there."""
+    content = {key: value for key, value in plain.items() if key != "seal"}
+    return hashlib.sha256(compact(content).encode()).hexdigest()
 
 
 def node_to_json(job: Job) -> dict[str, Any]:
@@ -103,6 +130,9 @@ def read(file: Path) -> PlanFile:
         plan = json.loads(file.read_bytes())
         if plan["format"] != FORMAT or plan["v"] != VERSION:
             raise UserError(f"not a plan of version {VERSION}", place=Place(str(file)), hint="make a new plan")
+        if plan["seal"] != seal(plan):
+            hint = "make a new plan; `--limit` and `--only` of `plan` choose what is in it"
+            raise UserError("the plan was changed after it was written", place=Place(str(file)), hint=hint)
         blobs = SavedBlobs(plan["blobs"])
         jobs = tuple(job_from_json(node, blobs) for node in plan["nodes"])
         return PlanFile(plan["source"], jobs, tuple(map(from_json, plan["events"])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_an_open_file_is_closed_to_others(plan: PlanFile, tmp_path: Path) -> Non
     assert (tmp_path / "p").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_link_stays(plan: PlanFile, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "p")
+    planfile.write(tmp_path / "link", plan)
+    assert (tmp_path / "link").is_symlink()
+    assert planfile.read(tmp_path / "p").source == plan.source
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", "\udcff", json.dumps({"format": planfile.FORMAT, "v": 2}), '{"format": "x", "v": 1}']
 )
@@ -73,3 +81,39 @@ def test_anything_else_is_a_mistake(text: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a plan") as caught:
         planfile.read(tmp_path / "p")
     assert caught.value.place
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda saved: saved.update(nodes=[]),
+        lambda saved: saved.update(blobs={}),
+        lambda saved: saved["nodes"][0].update(name="another"),
+        lambda saved: saved.update(source="another"),
+    ],
+    ids=["no nodes", "no blobs", "another node", "another source"],
+)
+def test_an_edited_plan_is_refused(edit: Callable[[dict], None], plan: PlanFile, tmp_path: Path) -> None:
+    file = tmp_path / "p"
+    planfile.write(file, plan)
+    saved = json.loads(file.read_text())
+    edit(saved)
+    file.write_text(json.dumps(saved))
+    with pytest.raises(UserError, match="was changed after it was written"):
+        planfile.read(file)
+
+
+def test_a_plan_that_cannot_be_written_leaves_the_one_before(plan: PlanFile, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    (folder / "full").mkdir(parents=True)  # a folder cannot be replaced by a file
+    with pytest.raises(OSError, match="directory"):
+        planfile.write(folder, plan)
+    assert [each.name for each in tmp_path.iterdir()] == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"), [("/nowhere/p", "no folder that can be written to"), ("/dev/null", "not a regular file")]
+)
+def test_where_no_plan_can_be_written(place: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        planfile.check_place(Path(place))
