@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from cni_provision.cli.options import (
+    Consent,
     Output,
     Reach,
     Selection,
+    consent_options,
     family,
     output_options,
     reach_options,
     selection_options,
-    yes_option,
 )
 from cni_provision.cli.run.command import command as define
 from cni_provision.cli.run.invocation import Emit, run
@@ -52,14 +53,20 @@ how_options = family(
     ("week12.plan", "exactly what `plan --out week12.plan` saved"),
 )
 @click.argument("plan", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@yes_option
+@consent_options
 @click.option("--check", is_flag=True, help="The same as `plan`.")
 @how_options
 @selection_options
 @reach_options
 @output_options
 def command(
-    plan: Path | None, yes: bool, check: bool, how: How, selection: Selection, reach: Reach, output: Output
+    plan: Path | None,
+    check: bool,
+    consent: Consent,
+    how: How,
+    selection: Selection,
+    reach: Reach,
+    output: Output,
 ) -> int:
     """Make nodes what is declared: show the plan, ask, do exactly that, and verify with traffic.
 
@@ -72,41 +79,40 @@ def command(
 
         return run("plan", output, lambda emit: show(emit, selection, reach, out=None, drift_is_no=False))
     if plan:
-        return run("apply", output, lambda emit: apply_file(emit, plan, selection, reach, confirmed=yes))
-    return run("apply", output, lambda emit: apply_inventory(emit, how, selection, reach, confirmed=yes))
+        return run("apply", output, lambda emit: apply_file(emit, plan, selection, reach, consent))
+    return run("apply", output, lambda emit: apply_inventory(emit, how, selection, reach, consent))
 
 
-def apply_inventory(emit: Emit, how: How, selection: Selection, reach: Reach, *, confirmed: bool) -> Summary:
+def apply_inventory(emit: Emit, how: How, selection: Selection, reach: Reach, consent: Consent) -> Summary:
     from cni_provision.cli.run.asking import Fleet
     from cni_provision.cli.run.changing import Doing, change
     from cni_provision.cli.run.jobs import Applying, applying
     from cni_provision.cli.run.prompt import can_ask
     from cni_provision.cli.run.selection import prepared
 
-    if not confirmed:
+    if not consent.yes:
         can_ask("apply")
     inventory, everything = prepared(selection, emit)
     manner = Applying(how.only, how.adopt, not how.no_verify, not how.no_rollback, reach.lock_timeout)
     jobs = applying(inventory, everything, manner)
-    return change(Fleet(reach, emit), Doing("apply", jobs, confirmed, selection, inventory.source))
+    return change(Fleet(reach, emit), Doing("apply", jobs, consent, selection, inventory.source))
 
 
-def apply_file(emit: Emit, file: Path, selection: Selection, reach: Reach, *, confirmed: bool) -> Summary:
+def apply_file(emit: Emit, file: Path, selection: Selection, reach: Reach, consent: Consent) -> Summary:
     """Show what was saved, ask, and send it."""
     from cni_provision.cli.run import planfile
     from cni_provision.cli.run.asking import Fleet
-    from cni_provision.cli.run.changing import Doing, finished
+    from cni_provision.cli.run.changing import Doing, send
     from cni_provision.cli.run.prompt import can_ask, confirm
     from cni_provision.cli.view.table import count
 
     if selection.limit or selection.extra_vars:
         raise click.UsageError("a plan file has its nodes and values in it: leave out `--limit` and `--extra-vars`")
-    if not confirmed:
+    if not consent.yes:
         can_ask("apply")
     plan = planfile.read(file)
     for event in plan.events:
         emit(event)
-    if not confirmed:
+    if not consent.yes:
         confirm(f"Apply on {count(plan.changing, 'node')}?")
-    answers = Fleet(reach, emit).ask(plan.jobs)
-    return finished(Doing("apply", plan.jobs, confirmed, selection, plan.source), answers, ())
+    return send(Fleet(reach, emit), Doing("apply", plan.jobs, consent, selection, plan.source))

@@ -69,6 +69,14 @@ class Reach:
     lock_timeout: float = 0.0
 
 
+@dataclass(frozen=True)
+class Consent:
+    """What a change waits for: somebody's yes, unless `yes` is it, and that no node stands in the way."""
+
+    yes: bool = False
+    all_or_none: bool = False
+
+
 def family(kind: type[Any], name: str, *options: Decorator) -> Callable[[Function], Function]:
     """A decorator that adds `options` to a command and hands their values over as one `kind` named `name`."""
     names = [item.name for item in fields(kind)]
@@ -186,4 +194,9 @@ reach_options = family(
     ),
 )
 
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+consent_options = family(
+    Consent,
+    "consent",
+    click.option("-y", "--yes", is_flag=True, help="Do not ask."),
+    click.option("--all-or-none", is_flag=True, help="Ask every node first; change none unless all of them can be."),
+)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from cni_provision.cli.options import (
+    Consent,
     Output,
     Reach,
     Selection,
+    consent_options,
     output_options,
     reach_options,
     selection_options,
-    yes_option,
 )
 from cni_provision.cli.run.command import command as define
 from cni_provision.cli.run.invocation import Emit, run
@@ -25,11 +26,11 @@ from cni_provision.events import Summary
     ("--force", "even where containers are still attached"),
 )
 @click.option("--force", is_flag=True, help="Also where containers are attached to the networks.")
-@yes_option
+@consent_options
 @selection_options
 @reach_options
 @output_options
-def command(force: bool, yes: bool, selection: Selection, reach: Reach, output: Output) -> int:
+def command(force: bool, consent: Consent, selection: Selection, reach: Reach, output: Output) -> int:
     """Take every file of this owner off nodes and set kernel values back to what they were before it.
 
     Files of other owners and of nobody stay. What live attachments need stays too, unless `--force` is given.
@@ -42,10 +43,10 @@ def command(force: bool, yes: bool, selection: Selection, reach: Reach, output: 
         from cni_provision.cli.run.prompt import can_ask
         from cni_provision.cli.run.selection import select
 
-        if not yes:
+        if not consent.yes:
             can_ask("remove")
         inventory = select(selection, emit)
         jobs = removing(inventory, reach.lock_timeout, force=force)
-        return change(Fleet(reach, emit), Doing("remove", jobs, yes, selection, inventory.source))
+        return change(Fleet(reach, emit), Doing("remove", jobs, consent, selection, inventory.source))
 
     return run("remove", output, work)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from cni_provision.cli.options import (
+    Consent,
     Output,
     Reach,
     Selection,
+    consent_options,
     output_options,
     reach_options,
     selection_options,
-    yes_option,
 )
 from cni_provision.cli.run.command import command as define
 from cni_provision.cli.run.invocation import Emit, run
@@ -26,11 +27,11 @@ from cni_provision.events import Summary
     ("--to 0", "to what was there before the first apply"),
 )
 @click.option("--to", type=click.IntRange(0), metavar="N", help="The generation. Default: the last that verified.")
-@yes_option
+@consent_options
 @selection_options
 @reach_options
 @output_options
-def command(to: int | None, yes: bool, selection: Selection, reach: Reach, output: Output) -> int:
+def command(to: int | None, consent: Consent, selection: Selection, reach: Reach, output: Output) -> int:
     """Bring nodes back to an earlier generation: show what that changes, ask, do it.
 
     Each node keeps its last ten generations with all bytes, so nothing is copied. What it returns to becomes a new
@@ -44,10 +45,10 @@ def command(to: int | None, yes: bool, selection: Selection, reach: Reach, outpu
         from cni_provision.cli.run.prompt import can_ask
         from cni_provision.cli.run.selection import select
 
-        if not yes:
+        if not consent.yes:
             can_ask("rollback")
         inventory = select(selection, emit)
         jobs = returning(inventory, to, reach.lock_timeout)
-        return change(Fleet(reach, emit), Doing("rollback", jobs, yes, selection, inventory.source))
+        return change(Fleet(reach, emit), Doing("rollback", jobs, consent, selection, inventory.source))
 
     return run("rollback", output, work)

@@ -125,11 +125,24 @@ def test_declined_is_3(program: Program) -> None:
     assert "declined, nothing was changed" in screen
 
 
+def test_all_or_none_changes_nothing_where_one_is_dead(program: Program) -> None:
+    done = program("apply", "--yes", "--all-or-none", "-i", "three.yaml")
+    assert done.returncode == 4
+    assert "no node was changed (`--all-or-none`): dead cannot be" in done.stderr
+    assert program("plan", "--exit-code").returncode == 2
+
+
 def test_the_saved_plan_is_applied(program: Program) -> None:
     done = program("apply", "--yes", "first.plan")
     assert done.returncode == 0
     assert "2 nodes changed" in done.stdout
     assert done.stderr.count("generation 1") == 2
+
+
+def test_all_or_none_refuses_a_plan_that_is_old_on_one_node(program: Program) -> None:
+    done = program("apply", "--yes", "--all-or-none", "first.plan")
+    assert done.returncode == 3
+    assert "no node was changed (`--all-or-none`): node-[1-2] cannot be" in done.stderr
 
 
 def test_the_saved_plan_is_refused_the_second_time(program: Program) -> None:

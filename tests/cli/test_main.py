@@ -89,10 +89,10 @@ def test_nobody_reachable_is_4_and_a_retry_file(program: Run, folder: Path) -> N
     assert "Run `cni-provision apply -l @hosts.yaml.retry`" in done.stderr
 
 
-def test_what_we_cannot_write_is_1(program: Run) -> None:
+def test_where_no_plan_can_be_saved_is_65_before_any_node_is_asked(program: Run) -> None:
     done = program("plan", "--out", "nowhere/saved.plan")
-    assert done.returncode == 1
-    assert "error: `nowhere/saved.plan`: No such file or directory" in done.stderr
+    assert (done.returncode, done.stdout) == (65, "")
+    assert "error: `nowhere` is no folder that can be written to" in done.stderr
 
 
 def test_no_plan_file_is_65(program: Run) -> None:

@@ -58,12 +58,12 @@ class Fleet:
         self.options = options(reach)
         self.emit = emit
 
-    def ask(self, jobs: Sequence[Job]) -> Answers:
+    def ask(self, jobs: Sequence[Job], emit: Emit | None = None) -> Answers:
         """One round; a signal ends it with what is known by then."""
         began = time.monotonic()
         interrupted = None
         try:
-            outcomes = asyncio.run(run_fleet(jobs, self.options, self.emit))
+            outcomes = asyncio.run(run_fleet(jobs, self.options, emit or self.emit))
         except RunInterrupted as signal:
             outcomes, interrupted = signal.outcomes, signal
         return Answers(outcomes, round(time.monotonic() - began, 3), interrupted)

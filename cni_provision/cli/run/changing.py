@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cni_provision.cli.exit_codes import Exit, decide
 from cni_provision.cli.run import retry
-from cni_provision.cli.run.asking import Answers, Fleet, planned, summary
+from cni_provision.cli.run.asking import Answers, Fleet, exit_code, planned, summary
 from cni_provision.cli.run.prompt import confirm
+from cni_provision.cli.view.names import fold
 from cni_provision.cli.view.table import count
+from cni_provision.events import Event, NodeFailed
 from cni_provision.fleet import Job, Outcome
 
 if TYPE_CHECKING:
-    from cni_provision.cli.options import Selection
+    from cni_provision.cli.options import Consent, Selection
+    from cni_provision.cli.run.invocation import Emit
     from cni_provision.events import Summary
 
 PROGRAM = "cni-provision"
@@ -22,26 +26,69 @@ PROGRAM = "cni-provision"
 
 @dataclass(frozen=True)
 class Doing:
-    """A change of many nodes: its verb, its jobs, whether to ask, and how to run it again."""
+    """A change of many nodes: its verb, its jobs, what it waits for, and how to run it again."""
 
     verb: str
     jobs: Sequence[Job]
-    confirmed: bool
+    consent: Consent
     selection: Selection
     source: str
 
 
 def change(fleet: Fleet, doing: Doing) -> Summary:
     """Do it at once when it is confirmed already; else plan, ask, and do what was planned."""
-    if doing.confirmed:
-        return finished(doing, fleet.ask(doing.jobs), ())
+    if doing.consent.yes and not doing.consent.all_or_none:
+        return send(fleet, doing)
     answers = propose(fleet, doing.verb, doing.jobs)
     if answers.interrupted or not answers.answered:
         return summary(answers)
-    if answers.changing:
+    if doing.consent.all_or_none and (names := standing_in_the_way(doing.jobs, answers)):
+        return not_begun(answers, names)
+    if answers.changing and not doing.consent.yes:
         confirm(f"{doing.verb.capitalize()} on {count(answers.changing, 'node')}?")
     done = fleet.ask(expecting(doing.jobs, answers))
     return finished(doing, done, answers.failed)
+
+
+def send(fleet: Fleet, doing: Doing) -> Summary:
+    """Do exactly what the jobs say; with `all_or_none` only where every node would do it now."""
+    if doing.consent.all_or_none:
+        answers = fleet.ask(planning(doing.verb, doing.jobs), failures_only(fleet.emit))
+        if answers.interrupted:
+            return summary(answers)
+        if names := standing_in_the_way(doing.jobs, answers):
+            return not_begun(answers, names)
+    return finished(doing, fleet.ask(doing.jobs), ())
+
+
+def failures_only(emit: Emit) -> Emit:
+    """`emit` for a question whose answers have been shown before."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, NodeFailed):
+            emit(event)
+
+    return tell
+
+
+def standing_in_the_way(jobs: Sequence[Job], answers: Answers) -> list[str]:
+    """The nodes that did not answer, would refuse, or are no longer as their job's plan read them."""
+    expected = {job.node.name: job.request.expect for job in jobs}
+    return [outcome.node.name for outcome in answers.outcomes if not is_willing(outcome, expected[outcome.node.name])]
+
+
+def is_willing(outcome: Outcome, expect: Mapping[str, Any] | None) -> bool:
+    if outcome.reply is None or outcome.reply.facts.get("refused"):
+        return False
+    return expect is None or expect == outcome.reply.observed
+
+
+def not_begun(answers: Answers, names: Sequence[str]) -> Summary:
+    """The sum of a run that `--all-or-none` ended before any node was changed."""
+    refused = len(names) > len(answers.failed)
+    code = decide([exit_code(answers), Exit.NODES_FAILED if refused else Exit.YES])
+    note = f"no node was changed (`--all-or-none`): {fold(names)} cannot be"
+    return replace(summary(answers), exit_code=code, changed=0, added=0, updated=0, removed=0, notes=(note,))
 
 
 def propose(fleet: Fleet, verb: str, jobs: Sequence[Job]) -> Answers:
