@@ -41,6 +41,7 @@ class Selection:
     inventory: tuple[str, ...] = ()
     extra_vars: tuple[str, ...] = ()
     limit: str | None = None
+    shard: str | None = None
     reader: str = "own"
 
     @property
@@ -95,6 +96,18 @@ def family(kind: type[Any], name: str, *options: Decorator) -> Callable[[Functio
     return decorate
 
 
+class ShardText(click.ParamType[str]):
+    """`2/5`."""
+
+    name = "shard"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        part, _, parts = value.partition("/")
+        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"`{value}` is no shard; write `2/5` for the second of five", param, ctx)
+        return value
+
+
 output_options = family(
     Output,
     "output",
@@ -127,6 +140,13 @@ selection_options = family(
         metavar="PATTERN",
         shell_complete=complete_limit,
         help="Nodes: `web*,!web3`, `@file`.",
+    ),
+    option(
+        "Inventory",
+        "--shard",
+        type=ShardText(),
+        metavar="I/N",
+        help="The I-th of N parts of the nodes, for runs on N machines.",
     ),
     option(
         "Inventory",

@@ -142,4 +142,5 @@ def again(verb: str, selection: Selection) -> str:
     words = [word for path in selection.inventory for word in ("-i", path)]
     words += [word for text in selection.extra_vars for word in ("-e", text)]
     words += ["-l", selection.limit] if selection.limit else []
+    words += ["--shard", selection.shard] if selection.shard else []
     return shlex.join([PROGRAM, verb, *words])

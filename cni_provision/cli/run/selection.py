@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cni_provision.cli.run.failure import diagnostic
@@ -12,7 +14,7 @@ from cni_provision.events import Selected
 if TYPE_CHECKING:
     from cni_provision.cli.options import Selection
     from cni_provision.cli.run.invocation import Emit
-    from cni_provision.inventory.model import Inventory
+    from cni_provision.inventory.model import Inventory, Node
     from cni_provision.prepare import Prepared
 
 
@@ -23,10 +25,18 @@ def select(selection: Selection, emit: Emit) -> Inventory:
     if selection.reader == "ansible":
         raise NeedsAnsible("`--reader ansible` is not built yet", hint="leave it out, or write what `own` can read")
     inventory = load(Sources(selection.paths, selection.extra_vars, selection.reader), selection.limit)
+    if selection.shard:
+        inventory = replace(inventory, nodes=shard(inventory.nodes, selection.shard))
     tell(inventory.warnings, emit)
     networks = {network.name for node in inventory.nodes for network in node.declarations.networks}
     emit(Selected(len(inventory.nodes), len(networks), inventory.digest, inventory.source))
     return inventory
+
+
+def shard(nodes: Sequence[Node], part: str) -> tuple[Node, ...]:
+    """The nodes of part `i/n`: by a hash of the name, so that a node stays in its part while others come and go."""
+    index, count = map(int, part.split("/"))
+    return tuple(node for node in nodes if zlib.crc32(node.name.encode()) % count == index - 1)
 
 
 def prepared(selection: Selection, emit: Emit) -> tuple[Inventory, Prepared]:
