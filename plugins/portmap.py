@@ -334,7 +334,7 @@ def add(call: Call) -> Result:
     if not wanted:
         return previous
     keys = [(each.element.set, each.element.key) for each in wanted]
-    with nft.Table(TABLE) as table, ExitStack() as undo:
+    with nft.table(TABLE) as table, ExitStack() as undo:
         table.remove(keys, {owner_of(call)})  # left by an ADD that was killed
         claim(table, wanted)
         undo.callback(table.remove, keys, {owner_of(call)})
@@ -352,7 +352,7 @@ def delete(call: Call) -> None:
     mappings = mappings_of(call)
     if not mappings:
         return
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         names = maps_of(table, call.config.text("name"))
         keys = [(name, slot(each)[1]) for name in names for each in mappings if may_hold(name, each)]
         removed = table.remove(keys, {owner_of(call)})
@@ -363,7 +363,7 @@ def delete(call: Call) -> None:
 def check(call: Call) -> None:
     check_config(call.config)
     wanted = wanted_by(call)
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         lost = [
             f"host port `{each.mapping}` does not lead to {each.way.container.ip}"
             for each in wanted
@@ -389,7 +389,7 @@ def status(call: Call) -> None:
 def gc(call: Call) -> None:
     network = call.config.text("name")
     valid = {nft.owner(network, *each) for each in call.valid_attachments}
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         found = [element for name in maps_of(table, network) for element in table.dump(name)]
         stale = {each.owner for each in found} - valid
         table.remove([(each.set, each.key) for each in found if each.owner in stale], stale)

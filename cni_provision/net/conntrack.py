@@ -60,7 +60,7 @@ def forget(version: int, port: int, stale: Callable[[Flow], bool]) -> int:
 
     Nothing is tracked, and nothing to do, where the kernel has no connection tracking (`EINVAL`).
     """
-    with nfnetlink.Socket() as connection:
+    with nfnetlink.borrowed() as connection:
         try:
             found = [flow for flow in flows(connection, version, UDP, port) if stale(flow)]
         except NfnetlinkError as error:

@@ -34,7 +34,7 @@ def ensure(owner: str, addresses: Sequence[Address]) -> None:
     wanted = [_element(owner, address) for address in addresses]
     if not wanted:
         return
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         try:
             table.add(wanted)
         except NfnetlinkError as error:
@@ -48,14 +48,14 @@ def ensure(owner: str, addresses: Sequence[Address]) -> None:
 
 def remove(owner: str, addresses: Sequence[Address] = ()) -> None:
     """Undo `ensure`. Without `addresses` everything of `owner` is looked for. Nothing there is success."""
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         keys = [(each.set, each.key) for each in (_element(owner, address) for address in addresses)]
         table.remove(keys or _keys_of(table, {owner}), {owner})
 
 
 def check(owner: str, addresses: Sequence[Address]) -> tuple[str, ...]:
     """What is missing or wrong, as sentences; empty if all is as `ensure` left it."""
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         wanted = [(address, _element(owner, address)) for address in addresses]
         chains = sorted({_chain(address.network) for address in addresses})
         unruly = table.unruly(["postrouting", *chains]) if wanted else ()
@@ -68,7 +68,7 @@ def check(owner: str, addresses: Sequence[Address]) -> tuple[str, ...]:
 
 def gc(network: str, valid: Collection[str]) -> int:
     """Remove what belongs to attachments of `network` whose owner is not in `valid`; returns how many elements."""
-    with nft.Table(TABLE) as table:
+    with nft.table(TABLE) as table:
         found = [element for name in _SETS for element in table.dump(name)]
         stale = {each.owner for each in found if each.owner.startswith(nft.of_network(network))} - set(valid)
         removed = table.remove([(each.set, each.key) for each in found if each.owner in stale], stale)

@@ -2,6 +2,9 @@
 
 Sources: linux/netfilter/nfnetlink.h, netlink(7). A message is a netlink header, `struct nfgenmsg` and attributes;
 numbers inside the attributes are big-endian.
+
+Closing such a socket waits until everything that anybody has deleted from nftables in that namespace is freed
+(13–16 ms), and holds up every other change meanwhile (`nft_rcv_nl_event` in the kernel). So a thread keeps its own.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cni_provision.net import rtnl
+from cni_provision.net import netns, rtnl
 
 GENERIC = struct.Struct("!BBH")  # family, version, resource
 NFTABLES, CONNTRACK = 10, 1
@@ -24,14 +29,16 @@ _RECEIVE = 1 << 18
 
 
 class NfnetlinkError(OSError):
-    """The kernel refused a request: `errno`, and the `operation` that was asked for."""
+    """The kernel refused a request: `errno`, the `operation` that was asked for, and what the kernel says to it."""
 
-    def __init__(self, code: int, operation: str) -> None:
+    def __init__(self, code: int, operation: str, kernel_message: str = "") -> None:
         super().__init__(code, os.strerror(code))
         self.operation = operation
+        self.kernel_message = kernel_message
 
     def __str__(self) -> str:
-        return f"cannot {self.operation}: {self.strerror}"
+        why = f" ({self.kernel_message})" if self.kernel_message else ""
+        return f"cannot {self.operation}: {self.strerror}{why}"
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,21 @@ def number(kind: int, value: int) -> bytes:
 
 
 class Socket:
-    """An nfnetlink socket of the network namespace in which it was made; a context manager."""
+    """An nfnetlink socket of the network namespace in which it was made, for `with` or until its owner goes."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-        self._socket.setsockopt(rtnl.SOL_NETLINK, rtnl.NETLINK_CAP_ACK, 1)
+        for option in (rtnl.NETLINK_CAP_ACK, rtnl.NETLINK_EXT_ACK):
+            self._socket.setsockopt(rtnl.SOL_NETLINK, option, 1)
         self._sequence = 0
 
     def __enter__(self) -> Socket:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def __del__(self) -> None:
         self._socket.close()
 
     def get(self, message: Message) -> list[bytes]:
@@ -94,28 +105,32 @@ class Socket:
         parts += [message.encode(first + 1 + index) for index, message in enumerate(messages)]
         parts.append(Message(_BATCH_END, b"").encode(self._sequence, resource=NFTABLES))
         self._socket.send(b"".join(parts))
-        self._raise_first_error({first + 1 + index: message.operation for index, message in enumerate(messages)})
+        refusal = self._first_error(range(first, self._sequence + 1))
+        if refusal:
+            index = refusal.sequence - first
+            code, said = rtnl.acknowledgement(refusal, parts[index])
+            operation = messages[index - 1].operation if 0 < index <= len(messages) else "change nftables"
+            raise NfnetlinkError(code, operation, said)
 
-    def _raise_first_error(self, operations: Mapping[int, str]) -> None:
+    def _first_error(self, sequences: range) -> rtnl.Message | None:
         """The kernel works inside send(): every answer is there when it returns, and none means success."""
         found: rtnl.Message | None = None
         while True:
             try:
                 data = self._socket.recv(_RECEIVE, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                break
+                return found
             except OSError as error:
                 if error.errno == errno.ENOBUFS:  # more refusals than fit; the first ones are still there
                     continue
                 raise
-            found = found or next((each for each in rtnl.messages(data) if rtnl.acknowledgement(each)[0]), None)
-        if found:
-            code, _ = rtnl.acknowledgement(found)
-            raise NfnetlinkError(code, operations.get(found.sequence, "change nftables"))
+            ours = (each for each in rtnl.messages(data) if each.sequence in sequences)
+            found = found or next((each for each in ours if rtnl.acknowledgement(each)[0]), None)
 
     def _converse(self, message: Message, flags: int) -> list[bytes]:
         self._sequence += 1
-        self._socket.send(message.encode(self._sequence, flags))
+        sent = message.encode(self._sequence, flags)
+        self._socket.send(sent)
         answers: list[bytes] = []
         interrupted = 0
         for reply in self._received():
@@ -123,9 +138,9 @@ class Socket:
             if reply.kind not in (rtnl.NLMSG_ERROR, rtnl.NLMSG_DONE):
                 answers.append(reply.body[GENERIC.size :])
                 continue
-            code, _ = rtnl.acknowledgement(reply)
+            code, said = rtnl.acknowledgement(reply, sent)
             if code or interrupted:
-                raise NfnetlinkError(code or errno.EINTR, message.operation)
+                raise NfnetlinkError(code or errno.EINTR, message.operation, said)
             break
         return answers
 
@@ -135,3 +150,29 @@ class Socket:
             for message in rtnl.messages(self._socket.recv(_RECEIVE)):
                 if message.sequence == self._sequence:
                     yield message
+
+
+class _Kept(threading.local):
+    """What a thread keeps: at most one socket, and the namespace that it belongs to, by device and inode."""
+
+    socket: Socket | None = None
+    namespace: tuple[int, int] = (0, 0)
+
+
+_kept = _Kept()
+
+
+@contextmanager
+def borrowed() -> Iterator[Socket]:
+    """This thread's socket of the present network namespace; a second one for whoever asks inside.
+
+    What fails in the middle of a conversation may leave the rest of it in the socket, so that one is given up.
+    """
+    own = os.stat(netns.OWN)
+    namespace = own.st_dev, own.st_ino
+    found, _kept.socket = _kept.socket, None
+    if found is None or _kept.namespace != namespace:
+        found = Socket()
+    yield found
+    if _kept.socket is None:
+        _kept.socket, _kept.namespace = found, namespace

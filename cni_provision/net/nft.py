@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import struct
-import subprocess
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +79,8 @@ def run(script: str, *, dry: bool = False) -> str:
 
     `dry`: the kernel looks at all of it, and takes nothing.
     """
+    import subprocess  # costs milliseconds, and few calls come here
+
     path = program()
     if path is None:
         raise NftError(errno.ENOENT, "the program `nft` is not installed; install the package nftables")
@@ -110,18 +111,12 @@ def lock(path: str = LOCK) -> Iterator[None]:
 
 
 class Table:
-    """The elements of one table, over a socket of the present network namespace; a context manager."""
+    """The elements of one table, over a socket of the table's own namespace: get one from `table`."""
 
-    def __init__(self, name: str, family: int = INET) -> None:
+    def __init__(self, socket: nfnetlink.Socket, name: str, family: int) -> None:
         self.name = name
         self.family = family
-        self._socket = nfnetlink.Socket()
-
-    def __enter__(self) -> Table:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.__exit__()
+        self._socket = socket
 
     def add(self, elements: Sequence[Element]) -> None:
         """All or none. `EEXIST`: somebody has such a key; `ENOENT`: no such table, set or chain."""
@@ -222,6 +217,13 @@ class Table:
         payload += nested(_LIST_ELEMENTS, nested(1, encode(element)))
         verb = {_NEW_ELEMENT: "add to", _DELETE_ELEMENT: "delete from", _GET_ELEMENT: "look into"}[kind]
         return Message(kind, payload, flags, self.family, f"{verb} {self.name} {element.set}")
+
+
+@contextmanager
+def table(name: str, family: int = INET) -> Iterator[Table]:
+    """A table, there or not, of the present network namespace."""
+    with nfnetlink.borrowed() as socket:
+        yield Table(socket, name, family)
 
 
 def encode(element: Element) -> bytes:

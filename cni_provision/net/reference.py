@@ -53,7 +53,7 @@ def remove_rules(family: int, table: str, chain: str, pattern: str) -> None:
 
 
 def with_rules(family: int, table: str, chains: Sequence[str]) -> list[str]:
-    with nft.Table(table, family) as opened:
+    with nft.table(table, family) as opened:
         without = opened.unruly(chains)
     return [name for name in chains if name not in without]
 

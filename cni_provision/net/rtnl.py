@@ -28,7 +28,7 @@ NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200  # in acks
 NLM_F_DUMP = 0x300  # in get requests
 REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800  # in new requests
 NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
-NLMSGERR_ATTR_MSG = 1
+NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
@@ -110,13 +110,14 @@ def string(value: bytes) -> str:
 
 def attribute_pairs(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, value) of each attribute, without the flags in the type; a truncated rest is ignored."""
-    at = 0
-    while at + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, at)
-        if length < ATTRIBUTE.size:
+    at, end = 0, len(data) - ATTRIBUTE.size
+    read = ATTRIBUTE.unpack_from
+    while at <= end:
+        length, kind = read(data, at)
+        if length < 4:
             return
-        yield kind & NLA_TYPE_MASK, data[at + ATTRIBUTE.size : at + length]
-        at += length + -length % 4
+        yield kind & NLA_TYPE_MASK, data[at + 4 : at + length]
+        at += length + 3 & ~3
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
@@ -135,15 +136,29 @@ def messages(data: bytes) -> Iterator[Message]:
         at += length + -length % 4
 
 
-def acknowledgement(message: Message) -> tuple[int, str]:
-    """(errno or 0, the kernel's explanation) of an NLMSG_ERROR or NLMSG_DONE message."""
+def acknowledgement(message: Message, sent: bytes = b"") -> tuple[int, str]:
+    """(errno or 0, the kernel's explanation) of an NLMSG_ERROR or NLMSG_DONE message.
+
+    Where the kernel only points into the message that was `sent`, header included, the text there explains.
+    """
     code = -struct.unpack_from("=i", message.body)[0] if len(message.body) >= 4 else 0
     if not message.flags & NLM_F_ACK_TLVS:
         return code, ""
     start = 4
     if message.kind == NLMSG_ERROR:
         start += HEADER.size if message.flags & NLM_F_CAPPED else HEADER.unpack_from(message.body, 4)[0]
-    return code, string(attributes(message.body[start:]).get(NLMSGERR_ATTR_MSG, b""))
+    found = attributes(message.body[start:])
+    said = string(found.get(NLMSGERR_ATTR_MSG, b""))
+    return code, said or text_at(sent, number(found.get(NLMSGERR_ATTR_OFFS, b"")))
+
+
+def text_at(sent: bytes, offset: int) -> str:
+    """The attribute at `offset` of a message in backquotes, if it holds a text; else nothing."""
+    if not HEADER.size <= offset <= len(sent) - ATTRIBUTE.size:
+        return ""
+    _, value = next(attribute_pairs(sent[offset:]), (0, b""))
+    name = value[:-1].decode("ascii", errors="replace")
+    return f"`{name}`" if value.endswith(b"\0") and name and name.isprintable() else ""
 
 
 class Socket:
@@ -194,7 +209,8 @@ class Socket:
         """(bodies, whether the dump was interrupted)."""
         self._sequence += 1
         header = HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0)
-        self._socket.send(header + body)
+        sent = header + body
+        self._socket.send(sent)
         answers: list[bytes] = []
         interrupted = False
         for message in self._received():
@@ -202,7 +218,7 @@ class Socket:
             if message.kind not in (NLMSG_ERROR, NLMSG_DONE):
                 answers.append(message.body)
                 continue
-            code, explanation = acknowledgement(message)
+            code, explanation = acknowledgement(message, sent)
             if code:
                 raise NetlinkError(code, operation, interface, explanation)
             return answers, interrupted

@@ -32,7 +32,7 @@ add rule bridge {TABLE} prerouting iifname @{GUARDED} iifname . ether saddr != @
 def ensure(owner: str, port: str, mac: str) -> None:
     """Let only frames from `mac` in by the host end `port`; `owner` as `nft.owner` gives it."""
     wanted = elements(owner, port, mac)
-    with nft.Table(TABLE, BRIDGE) as table:
+    with nft.table(TABLE, BRIDGE) as table:
         try:
             table.add(wanted)
         except NfnetlinkError as error:
@@ -45,7 +45,7 @@ def ensure(owner: str, port: str, mac: str) -> None:
 
 def remove(owner: str) -> None:
     """Undo `ensure`. Nothing there is success."""
-    with nft.Table(TABLE, BRIDGE) as table:
+    with nft.table(TABLE, BRIDGE) as table:
         found = [each for each in _dump(table) if each.owner == owner]
         if found:
             table.remove(_keys(found), {owner})
@@ -53,14 +53,14 @@ def remove(owner: str) -> None:
 
 def missing(owner: str, port: str, mac: str) -> list[str]:
     """What is not as `ensure` left it, as sentences."""
-    with nft.Table(TABLE, BRIDGE) as table:
+    with nft.table(TABLE, BRIDGE) as table:
         absent = [each.set for each in elements(owner, port, mac) if table.get(each.set, each.key) != each]
     return [f"nftables set `{TABLE} {name}` has no entry of this attachment for `{port}`" for name in absent]
 
 
 def gc(network: str, valid: Collection[str]) -> None:
     """Remove what belongs to attachments of `network` whose owner is not in `valid`."""
-    with nft.Table(TABLE, BRIDGE) as table:
+    with nft.table(TABLE, BRIDGE) as table:
         ours = [each for each in _dump(table) if each.owner.startswith(nft.of_network(network))]
         stale = [each for each in ours if each.owner not in valid]
         if stale:

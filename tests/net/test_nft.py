@@ -55,7 +55,7 @@ def test_an_owner_tells_its_network() -> None:
 def table(netns_fd: int) -> Iterator[nft.Table]:
     with netns.inside(netns_fd):
         nft.run(SCRIPT)
-        with nft.Table("things") as table:
+        with nft.table("things") as table:
             yield table
 
 
@@ -96,7 +96,7 @@ def test_what_is_not_there(table: nft.Table) -> None:
     assert table.get("absent", b"1234") is None
     assert table.dump("absent") == []
     table.remove([("ports", PORT.key), ("absent", b"1234")], {A})
-    with nft.Table("nowhere") as nowhere:
+    with nft.table("nowhere") as nowhere:
         assert nowhere.sets() == nowhere.chains() == ()
         nowhere.delete_if_empty()
         with pytest.raises(NfnetlinkError, match="cannot add to nowhere ports: No such file"):
@@ -146,7 +146,7 @@ def test_removing_while_others_change_the_rules(table: nft.Table, netns_fd: int)
     stop = threading.Event()
 
     def disturb() -> None:
-        with netns.inside(netns_fd), nft.Table("things") as other:
+        with netns.inside(netns_fd), nft.table("things") as other:
             mine = Element("plain", b"\xff\0\0\1", None, B)
             while not stop.is_set():
                 other.add([mine])
