@@ -1,0 +1,191 @@
+"""The thread that accepts, judges and greets, and the conversations that wait for their caller."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from cni_provision.server import wire
+from cni_provision.server.catalogue import Catalogue
+from cni_provision.server.counters import Counters
+from cni_provision.server.log import INFORMATION, WARNING, Log, words
+from cni_provision.server.peer import Files, Stranger, judge, own_place
+from cni_provision.server.place import Place
+from cni_provision.server.service import Conversation, Service
+from cni_provision.server.wire import Connection
+from cni_provision.server.workers import Workers
+
+AT_ONCE = 16
+MOST_GUESTS = 1024
+TELL_SECONDS = 1.0
+DRAIN_SECONDS = 20.0
+ACCEPT_AT_ONCE = 16
+
+Job = Callable[[], None]
+
+
+class Door:
+    """One server. `run` serves until `stop`, in the calling thread, and finishes what has begun."""
+
+    def __init__(self, listener: socket.socket, place: Place, catalogue: Catalogue, log: Log) -> None:
+        self._listener, self._place, self._catalogue, self._log = listener, place, catalogue, log
+        self._own, self._files = own_place(), Files()
+        self._counters = Counters(catalogue.build)
+        self._workers = Workers(AT_ONCE, self._failed)
+        self._service = Service(catalogue, self._counters, log, self._workers, self._park, self._later, self._closed)
+        self._lock = threading.Lock()  # of what follows
+        self._guests: set[Conversation] = set()
+        self._asked: list[Job] = []
+        self._timers: list[tuple[float, int, Job]] = []
+        self._order = itertools.count()
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._told = 0
+        self._deadline = 0.0
+
+    @property
+    def wakes(self) -> int:
+        """A descriptor: what is written to it wakes the door, as `signal.set_wakeup_fd` does."""
+        return self._wake_out
+
+    def run(self) -> None:
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+        self._tell()
+        while not self._done():
+            for key, _ in self._events():
+                key.data()
+            self._run_due()
+        self._tell()
+
+    def stop(self) -> None:
+        """From a signal handler or any thread: whoever comes from now on is told so."""
+        self._deadline = self._deadline or time.monotonic() + DRAIN_SECONDS
+        self._wake()
+
+    def _done(self) -> bool:
+        if not self._deadline:
+            return False
+        return not self._guests or time.monotonic() >= self._deadline
+
+    def _events(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Those who hung up are before those who come: what they leave is undone first."""
+        found = self._selector.select(self._patience())
+        return sorted(found, key=lambda event: event[0].fileobj is self._listener)
+
+    def _patience(self) -> float | None:
+        with self._lock:
+            ends = [self._timers[0][0]] if self._timers else []
+        ends += [self._deadline] if self._deadline else []
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+    def _run_due(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            due, self._asked = self._asked, []
+            while self._timers and self._timers[0][0] <= now:
+                due.append(heapq.heappop(self._timers)[2])
+        for job in due:
+            job()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                stream, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no descriptors or no memory: those who are here will go
+                self._log.line(WARNING, f"cannot accept: {error}")
+                time.sleep(0.01)
+                return
+            self._greet(stream)
+
+    def _greet(self, stream: socket.socket) -> None:
+        """Serve it or say why not; either is told once and never taken back."""
+        try:
+            self._admit(stream)
+        except Stranger as stranger:
+            reason = str(stranger)
+            self._counters.cold(reason)
+            self._log.line(INFORMATION, words(cold=reason))
+            with suppress(OSError):
+                stream.send(wire.greeting("cold", reason), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            stream.close()
+        except OSError as error:
+            self._log.line(WARNING, f"a caller was lost: {error}")
+            stream.close()
+        self._tell_soon()
+
+    def _admit(self, stream: socket.socket) -> None:
+        if self._deadline:
+            raise Stranger("server ends")
+        if len(self._guests) >= MOST_GUESTS:
+            raise Stranger("busy")
+        caller = judge(stream, self._own, self._files, self._catalogue.plugins)
+        stream.send(wire.greeting("ready", self._catalogue.build), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        conversation = Conversation(Connection(stream), caller, self._catalogue.plugins[caller.digest])
+        with self._lock:
+            self._guests.add(conversation)
+        self._workers.submit(partial(self._service.begin, conversation))
+
+    def _park(self, conversation: Conversation, resume: Job) -> None:
+        """From a worker: go on when something comes, or when the caller hangs up."""
+        self._ask(partial(self._watch, conversation, resume))
+
+    def _watch(self, conversation: Conversation, resume: Job) -> None:
+        self._selector.register(
+            conversation.connection, selectors.EVENT_READ, partial(self._resume, conversation, resume)
+        )
+
+    def _resume(self, conversation: Conversation, resume: Job) -> None:
+        self._selector.unregister(conversation.connection)
+        self._workers.submit(resume)
+
+    def _closed(self, conversation: Conversation) -> None:
+        conversation.connection.close()
+        with self._lock:
+            self._guests.discard(conversation)
+        if self._deadline:
+            self._wake()
+
+    def _later(self, seconds: float, job: Job) -> None:
+        with self._lock:
+            heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), job))
+        self._wake()
+
+    def _ask(self, job: Job) -> None:
+        with self._lock:
+            self._asked.append(job)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._wake_out, b"\0")
+
+    def _woken(self) -> None:
+        os.read(self._wake_in, 4096)
+
+    def _tell_soon(self) -> None:
+        """At most once in a while, and for the last time after the last request."""
+        if not self._told:
+            self._told = 1
+            self._later(TELL_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        self._told = 0
+        self._place.tell(self._counters.snapshot())
+
+    def _failed(self, error: BaseException) -> None:
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self._log.line(WARNING, f"a mistake of the server itself: {text}")

@@ -1,0 +1,265 @@
+"""One request, from the greeting to the acknowledgement. Every step is a job of a worker.
+
+Where a launcher is not ready (its stdin is open, or nobody reads its stdout) the conversation is parked with the
+door, and no worker waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Optional
+
+from cni_provision.cni import invoke, namespace, skel
+from cni_provision.cni.outcome import Outcome
+from cni_provision.cni.skel import Plugin
+from cni_provision.cni.types import INTERNAL, IO_FAILURE, CNIError
+from cni_provision.server import log, wire
+from cni_provision.server.catalogue import Catalogue
+from cni_provision.server.counters import Counters
+from cni_provision.server.log import Log
+from cni_provision.server.peer import Caller, Files
+from cni_provision.server.turns import Turn, Turns
+from cni_provision.server.wire import Broken, Connection, Request, Silent
+from cni_provision.server.workers import Workers
+
+REQUEST_SECONDS = 0.02  # how long a worker waits for what usually comes at once
+ACKNOWLEDGE_SECONDS = 0.05
+UNREAD_SECONDS = 1.0  # after this an unread answer holds up nobody
+ORDERED = frozenset({"ADD", "DEL", "CHECK"})
+
+
+@dataclass(eq=False)
+class Conversation:
+    """A caller that was told `ready`, and how far it came."""
+
+    connection: Connection
+    caller: Caller
+    plugin: Plugin
+    request: Optional[Request] = None
+    network: str = ""
+    turn: Optional[Turn] = None
+    outcome: Optional[Outcome] = None
+    said: list[str] = field(default_factory=list)  # what its delegates wrote to stderr
+
+    @property
+    def verb(self) -> str:
+        return self.variable("CNI_COMMAND")
+
+    def variable(self, name: str) -> str:
+        return self.request.environment.get(name, "") if self.request else ""
+
+
+@dataclass
+class Service:
+    """What all requests share. `park` gives a conversation to the door until something comes, `later` is its clock,
+    `closed` tells it that one is over."""
+
+    catalogue: Catalogue
+    counters: Counters
+    log: Log
+    workers: Workers
+    park: Callable[[Conversation, Callable[[], None]], None]
+    later: Callable[[float, Callable[[], None]], None]
+    closed: Callable[[Conversation], None]
+    turns: Turns = field(default_factory=Turns)
+    files: Files = field(default_factory=Files)
+
+    def begin(self, conversation: Conversation) -> None:
+        """Read the request, and perform it when it is its turn."""
+        with self._to_the_end(conversation):
+            self._begin(conversation)
+
+    @contextmanager
+    def _to_the_end(self, conversation: Conversation) -> Iterator[None]:
+        """A mistake of ours ends this conversation, and holds up no other."""
+        try:
+            yield
+        except BaseException:
+            if conversation.turn:
+                self.turns.end(conversation.turn)
+            self.closed(conversation)
+            raise
+
+    def _begin(self, conversation: Conversation) -> None:
+        try:
+            payload = conversation.connection.receive(wire.REQUEST, REQUEST_SECONDS)
+            conversation.request = wire.decode_request(payload)
+        except Silent:
+            self.park(conversation, partial(self.begin, conversation))
+            return
+        except Broken:
+            self.counters.lost()
+            self.closed(conversation)
+            return
+        conversation.network = network_of(conversation.request.stdin)
+        if self._take_turn(conversation):
+            self._perform(conversation)
+
+    def _take_turn(self, conversation: Conversation) -> bool:
+        if conversation.verb not in ORDERED:
+            return True
+        names = (conversation.variable(name) for name in ("CNI_CONTAINERID", "CNI_IFNAME"))
+        key = (conversation.network, *names, conversation.plugin.name)
+        start = partial(self.workers.submit, partial(self.perform, conversation))
+        conversation.turn = Turn(key, start)
+        return self.turns.take(conversation.turn)
+
+    def perform(self, conversation: Conversation) -> None:
+        """Run the plugin and answer."""
+        with self._to_the_end(conversation):
+            self._perform(conversation)
+
+    def _perform(self, conversation: Conversation) -> None:
+        try:
+            outcome = conversation.outcome = self._timed(conversation, conversation.verb)
+            outcome = Outcome(outcome.code, outcome.stdout, outcome.stderr + "".join(conversation.said))
+            conversation.connection.send(wire.ANSWER, wire.encode_answer(outcome))
+        except Broken:
+            self._settle(conversation, acknowledged=False)
+            return
+        self._conclude(conversation)
+
+    def conclude(self, conversation: Conversation) -> None:
+        """Wait until the answer was passed on; where the caller dies before, it never was."""
+        with self._to_the_end(conversation):
+            self._conclude(conversation)
+
+    def _conclude(self, conversation: Conversation) -> None:
+        try:
+            conversation.connection.receive(wire.ACKNOWLEDGE, ACKNOWLEDGE_SECONDS)
+        except Silent:
+            if conversation.turn:
+                self.later(UNREAD_SECONDS, partial(self.turns.let_pass, conversation.turn))
+            self.park(conversation, partial(self.conclude, conversation))
+        except Broken:
+            self._settle(conversation, acknowledged=False)
+        else:
+            self._settle(conversation, acknowledged=True)
+
+    def _settle(self, conversation: Conversation, *, acknowledged: bool) -> None:
+        turn, outcome = conversation.turn, conversation.outcome
+        try:
+            first = turn is None or self.turns.settle(turn)
+            if first and not acknowledged and conversation.verb == "ADD" and outcome and not outcome.code:
+                self._undo(conversation, outcome)
+        finally:
+            if turn:
+                self.turns.end(turn)
+            self.closed(conversation)
+
+    def _undo(self, conversation: Conversation, outcome: Outcome) -> None:
+        """Its ADD succeeded, and nobody knows of it: DEL."""
+        assert conversation.request
+        request = conversation.request
+        environment = {**request.environment, "CNI_COMMAND": "DEL"}
+        stdin = with_result(request.stdin, outcome.stdout)
+        conversation.request = Request(request.plugin, environment, stdin)
+        self._timed(conversation, "undo")
+        self.counters.undone()
+
+    def _timed(self, conversation: Conversation, told: str) -> Outcome:
+        """Run it, count it, log it."""
+        started = time.monotonic()
+        outcome = self._run(conversation)
+        seconds = time.monotonic() - started
+        code, msg = failure(outcome)
+        if told != "undo":
+            self.counters.request(told, seconds, code)
+        text = log.words(
+            plugin=conversation.plugin.name,
+            verb=told or "none",
+            network=conversation.network,
+            container=conversation.variable("CNI_CONTAINERID"),
+            ifname=conversation.variable("CNI_IFNAME"),
+            ms=f"{seconds * 1000:.2f}",
+            code=code,
+        )
+        self.log.line(log.WARNING if code else log.INFORMATION, f"{text} {msg}".rstrip())
+        return outcome
+
+    def _run(self, conversation: Conversation) -> Outcome:
+        assert conversation.request
+        request = conversation.request
+        execute = partial(self._execute, conversation)
+        descriptor = netns_of(conversation.connection)
+        return skel.run(conversation.plugin, request.environment, request.stdin, descriptor, execute)
+
+    def _execute(
+        self, conversation: Conversation, plugin_type: str, environment: Mapping[str, str], stdin: bytes
+    ) -> Outcome:
+        """A delegate: a call where it is ours, else the launcher executes it."""
+        folders = environment.get("CNI_PATH", "").split(os.pathsep)
+        absolute = [os.path.join(conversation.caller.folder, each) for each in folders if each]
+        path = invoke.find(plugin_type, absolute)
+        plugin = self._ours(path)
+        if plugin is None:
+            return self._ask(conversation, path, environment.get("CNI_COMMAND", ""), stdin)
+        execute = partial(self._execute, conversation)
+        outcome = skel.run(plugin, environment, stdin, netns_of(conversation.connection), execute)
+        conversation.said.append(outcome.stderr)
+        return outcome
+
+    def _ours(self, path: str) -> Optional[Plugin]:
+        with suppress(OSError):
+            return self.catalogue.plugins.get(self.files.digest(path))
+        return None
+
+    def _ask(self, conversation: Conversation, path: str, command: str, stdin: bytes) -> Outcome:
+        connection = conversation.connection
+        try:
+            connection.send(wire.EXECUTE, wire.encode_execute(path, command, stdin))
+            with self.workers.away():
+                outcome = wire.decode_executed(connection.receive(wire.EXECUTED, None))
+        except Broken as error:
+            raise CNIError(IO_FAILURE, f"cannot execute plugin `{path}`: the caller is gone ({error})") from error
+        raise_unexecuted(outcome, path)
+        if not outcome.code:
+            conversation.said.append(outcome.stderr)
+        return outcome
+
+
+def netns_of(connection: Connection) -> int:
+    """As `skel.run` takes it: the path in CNI_NETNS is never opened here."""
+    return connection.netns_fd if connection.netns_fd >= 0 else namespace.ABSENT
+
+
+def raise_unexecuted(outcome: Outcome, path: str) -> None:
+    """What a launcher reports beside exit codes and signals, in the words of `cni.invoke`."""
+    if outcome.code >= wire.NOT_EXECUTED:
+        reason = os.strerror(outcome.code - wire.NOT_EXECUTED)
+        raise CNIError(IO_FAILURE, f"cannot execute plugin `{path}`: {reason}")
+    if outcome.code == wire.PRINTED_TOO_MUCH:
+        most = invoke.MAX_OUTPUT >> 20
+        raise CNIError(INTERNAL, f"plugin `{path}` printed more than {most} MiB and was killed")
+
+
+def network_of(stdin: bytes) -> str:
+    """The network's name, empty where there is none: the plugin says what is wrong."""
+    return str(_object(stdin).get("name", ""))
+
+
+def with_result(stdin: bytes, result: bytes) -> bytes:
+    """A configuration with what the ADD answered, as its DEL is given it."""
+    return json.dumps({**_object(stdin), "prevResult": _object(result)}).encode()
+
+
+def failure(outcome: Outcome) -> tuple[int, str]:
+    """(CNI error code, message); (0, "") where there is none."""
+    if not outcome.code:
+        return 0, ""
+    answer = _object(outcome.stdout)
+    code = answer.get("code", outcome.code)
+    return (code if isinstance(code, int) and code else 1), log.words(msg=answer.get("msg", ""))
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return found if isinstance(found, dict) else {}
+    return {}
