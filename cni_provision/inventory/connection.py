@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cni_provision.inventory.complaints import Complaints
@@ -48,12 +48,16 @@ Read = Callable[[str], "Located | None"]
 
 @dataclass
 class ConnectionReader:
-    """Reads one node's connection; `read` gives a variable's evaluated value, `raw` has them as written."""
+    """Reads one node's connection; `read` gives a variable's evaluated value, `raw` has them as written.
+
+    `defaults` (of `ansible.cfg`) hold where the inventory has nothing, by the last of several names.
+    """
 
     name: str
     read: Read
     raw: Variables
     complaints: Complaints
+    defaults: Variables = field(default_factory=dict)
 
     def connection(self) -> Connection:
         """Everything that the inventory says about reaching the node."""
@@ -75,7 +79,7 @@ class ConnectionReader:
 
     def first(self, *names: str) -> tuple[str, Located] | None:
         """The first of several variables that is set and not empty."""
-        found = ((name, self.read(name)) for name in names)
+        found = [(name, self.read(name)) for name in names] + [(names[-1], self.defaults.get(names[-1]))]
         return next(((name, item) for name, item in found if item and item.value not in (None, "")), None)
 
     def text(self, *names: str) -> str | None:
@@ -102,9 +106,10 @@ class ConnectionReader:
         return int(value)
 
     def truth(self, name: str) -> bool:
-        item = self.read(name)
+        found = self.first(name)
+        item = found[1] if found else None
         word = str(item.value).lower() if item else "false"
-        if item and item.value not in (None, "") and word not in YES + NO:
+        if item and word not in YES + NO:
             self.complaints.error(f"`{name}` is neither true nor false: `{item.value}`", item)
         return word in YES
 

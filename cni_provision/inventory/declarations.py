@@ -130,7 +130,8 @@ class DeclarationReader:
 
     def sources(self, scope: Scope, pairs: Pairs) -> tuple[PluginSource, ...]:
         """Plugin sources with absolute paths."""
-        folder = str(scope.sealed.variables["inventory_dir"].value or os.getcwd())
+        stated = scope.sealed.variables.get("inventory_dir")
+        folder = str((stated and stated.value) or os.getcwd())
         for source, item in pairs:
             check_source(source, item, self.complaints)
         return tuple(anchored(source, folder) for source, _ in pairs)

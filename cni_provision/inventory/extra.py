@@ -8,8 +8,8 @@ import re
 from cni_provision.errors import NeedsAnsible, Place
 from cni_provision.inventory.complaints import Complaints
 from cni_provision.inventory.located import VAULTED, Located, Spot, is_template, type_name
+from cni_provision.inventory.settings import READER_HINT
 from cni_provision.inventory.source import read_yaml
-from cni_provision.inventory.static import READER_HINT
 from cni_provision.inventory.tree import Variables
 from cni_provision.inventory.varsfiles import Texts
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cni_provision.errors import NeedsAnsible
@@ -146,20 +147,27 @@ def b64decode(value: Any, encoding: str = "utf-8", urlsafe: object = False) -> s
     return decode(str(value)).decode(encoding)
 
 
-def lookup(kind: str, *terms: Any, **options: Any) -> Any:
-    """What a lookup finds, several terms joined by commas."""
-    found = query(kind, *terms, **options)
-    return found[0] if len(found) == 1 else ",".join(found)
+@dataclass(frozen=True)
+class Lookups:
+    """`lookup` and `query` as templates call them; `met_secret` is told of what comes from the environment."""
 
+    met_secret: Callable[[], None]
 
-def query(kind: str, *terms: Any, **options: Any) -> list[Any]:
-    """`env` and `file`. Raises NeedsAnsible for any other lookup or option."""
-    name = kind.removeprefix("ansible.builtin.")
-    if name not in LOOKUPS:
-        raise NeedsAnsible(f"only Ansible has the lookup `{kind}`", hint=LOOKUP_HINT)
-    if options.keys() - {"default"} or (options and name != "env"):
-        raise NeedsAnsible(f"only Ansible knows these options of the lookup `{kind}`", hint=LOOKUP_HINT)
-    return [LOOKUPS[name](str(term), **options) for term in flat(terms)]
+    def lookup(self, kind: str, *terms: Any, **options: Any) -> Any:
+        """What a lookup finds, several terms joined by commas."""
+        found = self.query(kind, *terms, **options)
+        return found[0] if len(found) == 1 else ",".join(found)
+
+    def query(self, kind: str, *terms: Any, **options: Any) -> list[Any]:
+        """`env` and `file`. Raises NeedsAnsible for any other lookup or option."""
+        name = kind.removeprefix("ansible.builtin.")
+        if name not in LOOKUPS:
+            raise NeedsAnsible(f"only Ansible has the lookup `{kind}`", hint=LOOKUP_HINT)
+        if options.keys() - {"default"} or (options and name != "env"):
+            raise NeedsAnsible(f"only Ansible knows these options of the lookup `{kind}`", hint=LOOKUP_HINT)
+        if name == "env":
+            self.met_secret()
+        return [LOOKUPS[name](str(term), **options) for term in flat(terms)]
 
 
 def from_environment(name: str, default: Any = "") -> Any:

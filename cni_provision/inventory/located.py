@@ -33,6 +33,13 @@ class Broken:
         return "a broken value"
 
 
+@dataclass(frozen=True)
+class Failed:
+    """Stands for a value that Ansible could not give, with what it said."""
+
+    message: str
+
+
 VAULTED = Vaulted()
 OMIT = Omitted()
 BROKEN = Broken()
@@ -52,7 +59,8 @@ class Located:
 
     `keys` has the spot of each key of a mapping. `template`: the text is to be evaluated. `dynamic`: it or something
     below is a template or vaulted. `shared`: read once and used by many nodes, so that what is derived from
-    it may be remembered by identity. `origin`: the template that gave this value.
+    it may be remembered by identity. `origin`: the template that gave this value. `secret`: it was vaulted, came from
+    the environment, or from a value that did; so is everything below it.
     """
 
     value: Any
@@ -62,10 +70,12 @@ class Located:
     template: bool = False
     shared: bool = False
     origin: Located | None = None
+    secret: bool = False
     dynamic: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dynamic = self.template or self.value is VAULTED or any(child.dynamic for child in self.children())
+        unknown = self.value is VAULTED or isinstance(self.value, Failed)
+        self.dynamic = self.template or unknown or any(child.dynamic for child in self.children())
 
     def children(self) -> Iterator[Located]:
         """What stands directly below."""
@@ -102,16 +112,25 @@ class Located:
             for step, child in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
                 yield from child.places((*path, step))
 
+    def secrets(self, path: Path = ()) -> Iterator[Path]:
+        """The paths at and below this value of what is secret."""
+        if self.secret:
+            yield path
+        elif isinstance(self.value, (dict, list)):
+            for step, child in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
+                yield from child.secrets((*path, step))
 
-def locate(value: Value, at: Located) -> Located:
+
+def locate(value: Value, at: Located, *, secret: bool = False) -> Located:
     """A plain value as it came out of the template `at`, or for any other reason stands where `at` stands."""
     if isinstance(value, dict):
-        children: Any = {key: locate(child, at) for key, child in value.items() if child is not OMIT}
-        keys = dict.fromkeys(children, at.spot)
-        return Located(children, at.place, at.width, keys, origin=at)
+        kept = {key: child for key, child in value.items() if child is not OMIT}
+        children: Any = {key: locate(child, at, secret=secret) for key, child in kept.items()}
+        return Located(children, at.place, at.width, dict.fromkeys(children, at.spot), origin=at, secret=secret)
     if isinstance(value, (list, tuple)):
-        return Located([locate(child, at) for child in value if child is not OMIT], at.place, at.width, origin=at)
-    return Located(value, at.place, at.width, origin=at)
+        items = [locate(child, at, secret=secret) for child in value if child is not OMIT]
+        return Located(items, at.place, at.width, origin=at, secret=secret)
+    return Located(value, at.place, at.width, origin=at, secret=secret)
 
 
 def is_template(text: str) -> bool:

@@ -6,21 +6,23 @@ import os
 from collections.abc import Iterable, Sequence
 
 from cni_provision.errors import Place
-from cni_provision.inventory.located import Located
 from cni_provision.inventory.tree import ALL, Host, Tree, Variables
 from cni_provision.inventory.varsfiles import Sealed, Texts, VarsFolder
 
 
 class Precedence:
-    """Merges variables, lowest first (Ansible's VARIABLE_PRECEDENCE, without a playbook's folders):
+    """Merges variables, lowest first (Ansible's VARIABLE_PRECEDENCE):
 
     `all` in the inventory, other groups there, `group_vars/all`, other `group_vars`, the host in the
     inventory, `host_vars`, `-e`. Groups in order of depth, `ansible_group_priority`, name; a later
-    source's folders win over an earlier one's.
+    source's folders win over an earlier one's, and those in the playbook's folder over all of them.
     """
 
-    def __init__(self, tree: Tree, sources: Sequence[str], texts: Texts, extra: Variables) -> None:
+    def __init__(
+        self, tree: Tree, sources: Sequence[str], texts: Texts, extra: Variables, playbook_dir: str | None = None
+    ) -> None:
         folders = [folder_of(source) for source in sources if "," not in source or os.path.exists(source)]
+        folders += [playbook_dir] if playbook_dir else []
         self.tree = tree
         self.extra = extra
         self.group_folders = [VarsFolder(os.path.join(folder, "group_vars"), texts) for folder in unique(folders)]
@@ -31,7 +33,6 @@ class Precedence:
         """The host's variables, not yet evaluated."""
         below = self.of_groups(self.tree.groups_of(host.groups))
         variables = dict(below.variables)
-        variables.update(magic_of_file(host))
         variables.update(host.variables)
         places = list(below.places)
         for folder in self.host_folders:
@@ -66,16 +67,5 @@ def folder_of(source: str) -> str:
 
 def unique(folders: Iterable[str]) -> list[str]:
     """Each folder once, where it counts: the last time it is named."""
-    return list(dict.fromkeys(reversed(list(folders))))[::-1]
-
-
-def magic_of_file(host: Host) -> Variables:
-    """`inventory_file` and `inventory_dir`: host variables, so that -e and host_vars may hide them."""
-    listed = "," in host.file and not os.path.exists(host.file)
-    file = host.file if listed else os.path.abspath(host.file)
-    folder = None if listed else os.path.dirname(file)
-    place = host.spot.place
-    return {
-        "inventory_file": Located(file, place, shared=True),
-        "inventory_dir": Located(folder, place, shared=True),
-    }
+    last = {os.path.realpath(folder): (place, folder) for place, folder in enumerate(folders)}
+    return [folder for _, folder in sorted(last.values())]

@@ -1,35 +1,45 @@
-"""What `-i` names, read into the tree: files, folders of files, lists of hosts."""
+"""What `-i` names, read into the tree: files of each kind, folders of files, programs, lists of hosts."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
 
 from cni_provision.errors import NeedsAnsible, Place, UserError
 from cni_provision.inventory.complaints import Complaints
-from cni_provision.inventory.located import Located, Spot
+from cni_provision.inventory.executable import Program
+from cni_provision.inventory.ini import SECTION, IniFile
+from cni_provision.inventory.located import VAULTED, Spot
+from cni_provision.inventory.outside import Run
 from cni_provision.inventory.ranges import split_port
-from cni_provision.inventory.static import READER_HINT, StaticFile
-from cni_provision.inventory.tree import UNGROUPED, Tree
+from cni_provision.inventory.settings import READER_HINT, Settings
+from cni_provision.inventory.static import StaticFile
+from cni_provision.inventory.tree import UNGROUPED, Source, Tree
 from cni_provision.inventory.varsfiles import Texts
 
 DEFAULT_PATHS = ("inventory", "hosts.yaml", "hosts.yml")
-YAML_EXTENSIONS = ("", ".yml", ".yaml", ".json")
-# What Ansible passes over in a folder of inventories (INVENTORY_IGNORE_EXTS and what belongs to variables).
-IGNORED = re.compile(
-    r"^\.|^(?:host_vars|group_vars|vars_plugins)$"
-    r"|(?:\.pyc|\.pyo|\.swp|\.bak|~|\.rpm|\.md|\.txt|\.rst|\.orig|\.cfg|\.retry)$"
-)
+YAML_EXTENSIONS = (".yml", ".yaml", ".json")
+# What Ansible passes over in a folder of inventories: what belongs to variables, and INVENTORY_IGNORE_EXTS.
+IGNORED = re.compile(r"^\.|^(?:host_vars|group_vars|vars_plugins)$")
+IGNORED_EXTENSIONS = (
+    ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry",
+)  # fmt: skip
 
 
 @dataclass
 class Reading:
-    """Fills a tree from sources; mistakes go to `complaints`, what needs Ansible there too."""
+    """Fills a tree from sources; mistakes go to `complaints`, what needs Ansible there too.
+
+    `run` executes programs; without it, as for the shell's completion, they are left alone.
+    """
 
     tree: Tree
     texts: Texts
     complaints: Complaints
+    settings: Settings
+    run: Run | None = None
 
     def add(self, source: str) -> None:
         """One `-i`."""
@@ -42,49 +52,70 @@ class Reading:
         else:
             self.add_path(source)
 
-    def add_list(self, source: str) -> None:
+    def add_list(self, text: str) -> None:
         """`-i host1,host2`: hosts without variables."""
-        spot = Spot(Place(f"-i {source}"))
-        for pattern in filter(None, (item.strip() for item in source.split(","))):
+        spot, source = Spot(Place(f"-i {text}")), Source.of(text)
+        for pattern in filter(None, (item.strip() for item in text.split(","))):
             name, port = split_port(pattern)
-            host = self.tree.add_host(name, UNGROUPED, spot, source)
-            if port is not None:
-                host.variables["ansible_port"] = Located(port, spot.place, shared=True)
+            if name not in self.tree.hosts:
+                self.tree.add_host(name, UNGROUPED, spot, source, port)
 
     def add_path(self, path: str) -> None:
         """A file, or every file of a folder in order of name."""
         if not os.path.isdir(path):
             self.add_file(path)
             return
+        ignored = self.settings.ignored(IGNORED_EXTENSIONS)
         for name in sorted(os.listdir(path)):
-            if not IGNORED.search(name):
+            if not IGNORED.search(name) and not (ignored and ignored.search(name)):
                 self.add_path(os.path.join(path, name))
 
     def add_file(self, path: str) -> None:
+        """A program if it can be executed; else YAML by its extension or its content; else INI."""
         try:
-            refuse_other_kinds(path)
-            StaticFile(self.tree, path, self.complaints).add(self.texts.value(path))
+            if not (os.access(path, os.X_OK) and self.add_program(path)):
+                self.add_text(path)
         except UserError as error:
             self.complaints.caught(error)
 
+    def add_program(self, path: str) -> bool:
+        """Whether the file is a program; a text file may be executable without being one."""
+        if self.run is None:
+            raise NeedsAnsible("the inventory is a program, which is not run here", place=Place(path))
+        try:
+            self.texts.read[path] = Program(self.tree, Source.of(path), self.complaints, self.run).add()
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:
+                return False
+            raise UserError(f"cannot run `{path}`: {error.strerror}", place=Place(path)) from error
+        return True
 
-def refuse_other_kinds(path: str) -> None:
-    """Raise NeedsAnsible for what is no YAML file: a script, INI, TOML."""
-    extension = os.path.splitext(path)[1]
-    with open(path, "rb") as file:
-        head = file.read(4096)
-    first = next((line for line in head.decode(errors="replace").splitlines() if line.strip(" \t#;")), "")
-    if head.startswith(b"#!") and os.access(path, os.X_OK):
-        raise NeedsAnsible("the inventory is a program", place=Place(path, 1, 1), hint=READER_HINT)
-    if extension not in YAML_EXTENSIONS or (not extension and first.lstrip().startswith("[")):
-        what = "INI" if extension in ("", ".ini", ".cfg") else f"`{extension}`"
-        raise NeedsAnsible(
-            f"the inventory is no YAML file ({what})",
-            place=Place(path),
-            hint=f"{READER_HINT}, or make it YAML with `ansible-inventory -i {path} --list --yaml`",
+    def add_text(self, path: str) -> None:
+        extension = os.path.splitext(path)[1]
+        if extension == ".toml":
+            hint = f"{READER_HINT}, or make it YAML with `ansible-inventory -i {path} --list --yaml`"
+            raise NeedsAnsible("the inventory is TOML", place=Place(path), hint=hint)
+        if extension in YAML_EXTENSIONS or (not extension and self.is_yaml(path)):
+            StaticFile(self.tree, Source.of(path), self.complaints).add(self.texts.value(path))
+            return
+        text = self.texts.text(path)
+        if text is not None and text.startswith("$ANSIBLE_VAULT;"):
+            raise NeedsAnsible("the inventory file is vaulted", place=Place(path, 1, 1), hint=READER_HINT)
+        if text is not None:
+            IniFile(self.tree, Source.of(path), self.complaints).add(text)
+
+    def is_yaml(self, path: str) -> bool:
+        """Whether a file without extension is a YAML mapping; if it is neither YAML nor INI, by its looks."""
+        scratch = Texts(Complaints())
+        root = scratch.value(path)
+        if root is not None:
+            return isinstance(root.value, dict) or root.value is VAULTED
+        text = scratch.text(path) or ""
+        return bool(scratch.complaints.errors) and not any(
+            SECTION.fullmatch(line.strip()) for line in text.splitlines()
         )
 
 
-def default_paths() -> tuple[str, ...]:
-    """Where an inventory is looked for without `-i`."""
-    return tuple(path for path in DEFAULT_PATHS if os.path.exists(path))[:1]
+def default_paths(settings: Settings) -> tuple[str, ...]:
+    """Where an inventory is looked for without `-i`: where `ansible.cfg` says, else here."""
+    return settings.inventories or tuple(path for path in DEFAULT_PATHS if os.path.exists(path))[:1]

@@ -11,9 +11,9 @@ from cni_provision.errors import Diagnostic, NeedsAnsible, Place, UserError
 from cni_provision.inventory.complaints import did_you_mean
 from cni_provision.inventory.connection import CONNECTION_VARIABLES
 from cni_provision.inventory.lazy import LazyMapping, LazySequence, plain, settled
-from cni_provision.inventory.located import BROKEN, OMIT, VAULTED, Located, locate
+from cni_provision.inventory.located import BROKEN, OMIT, VAULTED, Failed, Located, locate
 from cni_provision.inventory.model import Value
-from cni_provision.inventory.static import READER_HINT
+from cni_provision.inventory.settings import READER_HINT
 from cni_provision.inventory.varsfiles import Sealed
 
 if TYPE_CHECKING:
@@ -40,6 +40,31 @@ class TemplateFault(UserError):
 
 
 @dataclass
+class Taint:
+    """Whether the values that are being evaluated, the outermost first, have met a secret.
+
+    A template whose evaluation met one gives a secret, whatever it does with it.
+    """
+
+    open: list[bool] = field(default_factory=list)
+
+    def meet(self) -> None:
+        """The value that is being evaluated has met a secret."""
+        if self.open:
+            self.open[-1] = True
+
+    def begin(self) -> None:
+        self.open.append(False)
+
+    def end(self) -> bool:
+        """Whether the value that began last met a secret; then so did the one around it."""
+        met = self.open.pop()
+        if met:
+            self.meet()
+        return met
+
+
+@dataclass
 class Fleet:
     """What all nodes' templates share: the hosts in order, the groups, and each host's scope."""
 
@@ -47,14 +72,16 @@ class Fleet:
     groups: Mapping[str, Sequence[str]]
     variables: Callable[[str], Sealed]
     group_names: Callable[[str], list[str]]
+    playbook_dir: str | None = None
     scopes: dict[str, Scope] = field(default_factory=dict)
+    taint: Taint = field(default_factory=Taint)
 
     @cached_property
     def engine(self) -> Engine:
         """Jinja, imported when the first template is met."""
         from cni_provision.inventory.template import Engine
 
-        return Engine()
+        return Engine(self.taint.meet)
 
     def scope(self, name: str) -> Scope:
         """The scope of a host; raises KeyError for a name that the inventory has not."""
@@ -89,6 +116,12 @@ class Evaluated(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._scope.sealed.variables.keys() | MAGIC.keys())
 
+    def is_secret(self, name: str) -> bool:
+        """Whether a variable is, or holds, something vaulted or from the environment. Raises KeyError, UserError."""
+        if self._scope.is_magic(name):
+            return False
+        return any(True for _ in self._scope.settle(self._scope.sealed.variables[name]).secrets())
+
     def __repr__(self) -> str:
         return f"<variables of {self._scope.name}>"
 
@@ -119,7 +152,7 @@ class Scope:
     name: str
     fleet: Fleet
     sealed: Sealed
-    known: dict[int, tuple[Located, Any]] = field(default_factory=dict)
+    known: dict[int, tuple[Located, Any, bool]] = field(default_factory=dict)
     active: dict[int, Located] = field(default_factory=dict)
 
     @property
@@ -151,13 +184,18 @@ class Scope:
 
     def settle_text(self, located: Located) -> Located:
         """A template whose value is a container of the inventory gives that, with the places it has."""
-        value = self.evaluate(located)
+        self.fleet.taint.begin()
         try:
-            return settled(value) or locate(plain(value), located)
+            value = self.evaluate(located)
+            found = settled(value)
+            value = None if found else plain(value)
         except UserError as error:
             raise self.traced(error, located) from error
         except Exception as error:
             raise self.fault(error, located) from error
+        finally:
+            secret = self.fleet.taint.end()
+        return found or locate(value, located, secret=secret)
 
     def variable(self, name: str) -> Value:
         """The plain value of a variable. Raises KeyError, UserError."""
@@ -180,26 +218,38 @@ class Scope:
             return LazySequence(located, self)
         if located.value is VAULTED:
             raise NeedsAnsible("the value is vaulted", place=located.place, hint=READER_HINT)
+        if isinstance(located.value, Failed):
+            raise TemplateFault(located.value.message, located)
         if not located.template:
-            return located.value
-        key = id(located)
-        if key not in self.known:
-            self.known[key] = (located, self.render(located))
-        return self.known[key][1]
+            value, secret = located.value, located.secret
+        else:
+            value, secret = self.rendered(located)
+        if secret:
+            self.fleet.taint.meet()
+        return value
+
+    def rendered(self, located: Located) -> tuple[Any, bool]:
+        """The value of a template and whether it is secret, evaluated once. Raises TemplateFault, NeedsAnsible."""
+        if id(located) not in self.known:
+            if id(located) in self.active:
+                raise self.cycle(located)
+            self.active[id(located)] = located
+            self.fleet.taint.begin()
+            try:
+                value = self.render(located)
+            finally:
+                secret = self.fleet.taint.end()
+                del self.active[id(located)]
+            self.known[id(located)] = (located, value, secret)
+        return self.known[id(located)][1:]
 
     def render(self, located: Located) -> Any:
-        """The value of a template. Raises TemplateFault, NeedsAnsible."""
-        if id(located) in self.active:
-            raise self.cycle(located)
-        self.active[id(located)] = located
         try:
             return self.fleet.engine.evaluate(located.value, self.resolve)
         except UserError as error:
             raise self.traced(error, located) from error
         except Exception as error:
             raise self.fault(error, located) from error
-        finally:
-            del self.active[id(located)]
 
     def resolve(self, name: str) -> Any:
         """What a template finds by a name: a variable of this node, or Jinja's `missing`."""
@@ -208,6 +258,8 @@ class Scope:
         self.refuse_sealed()
         if self.is_magic(name):
             return self.magic(name)
+        if name == "playbook_dir" and self.fleet.playbook_dir:
+            return self.fleet.playbook_dir
         located = self.sealed.variables.get(name)
         if located is None:
             return self.unknown(name, missing)

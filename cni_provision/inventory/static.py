@@ -8,12 +8,11 @@ from cni_provision.errors import NeedsAnsible
 from cni_provision.inventory.complaints import Complaints, did_you_mean
 from cni_provision.inventory.located import VAULTED, Located, Spot, type_name
 from cni_provision.inventory.ranges import expand
+from cni_provision.inventory.settings import READER_HINT
 from cni_provision.inventory.source import is_declaration
-from cni_provision.inventory.tree import Loop, Tree
+from cni_provision.inventory.tree import PRIORITY, Loop, Source, Tree
 
 SECTIONS = ("hosts", "children", "vars")
-PRIORITY = "ansible_group_priority"
-READER_HINT = "read this inventory with `--reader ansible`"
 
 
 @dataclass
@@ -21,7 +20,7 @@ class StaticFile:
     """Puts one file into the tree; mistakes go to `complaints`."""
 
     tree: Tree
-    file: str
+    source: Source
     complaints: Complaints
 
     def add(self, root: Located | None) -> None:
@@ -84,20 +83,17 @@ class StaticFile:
         if section == "hosts":
             self.add_hosts(group, key, child, spot)
         elif section == "vars":
-            self.set_group_variable(group, key, child, spot)
+            self.set_variable(group, key, child)
         elif self.add_group(key, child, spot):
             try:
                 self.tree.add_child(group, str(key))
             except Loop:
                 self.complaints.error(f"the group `{key}` is below itself (through `{group}`)", spot)
 
-    def set_group_variable(self, group: str, key: object, value: Located, spot: Spot) -> None:
-        if key != PRIORITY:
-            self.tree.groups[group].variables[str(key)] = value
-            return
+    def set_variable(self, name: str, key: object, value: Located) -> None:
         try:
-            self.tree.groups[group].priority = int(value.value)
-        except (TypeError, ValueError):
+            self.tree.set_variable(name, str(key), value)
+        except ValueError:
             self.complaints.error(f"`{PRIORITY}` must be a whole number", value)
 
     def add_hosts(self, group: str, pattern: object, body: Located, spot: Spot) -> None:
@@ -114,8 +110,7 @@ class StaticFile:
             message = f"below the host `{pattern}` stand its variables, not {type_name(body.value)}"
             self.complaints.error(message, body, "write `variable: value` pairs, or nothing")
             return
-        variables = {str(key): value for key, value in (body.value or {}).items()}
-        if port is not None:
-            variables = {"ansible_port": Located(port, spot.place, spot.width, shared=True), **variables}
         for name in names:
-            self.tree.add_host(name, group, spot, self.file).variables.update(variables)
+            self.tree.add_host(name, group, spot, self.source, port)
+            for key, value in (body.value or {}).items():
+                self.set_variable(name, key, value)

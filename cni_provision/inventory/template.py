@@ -112,11 +112,11 @@ class Environment(ImmutableSandboxedEnvironment):
     code_generator_class = Generator
     concat = staticmethod(joined)
 
-    def __init__(self) -> None:
+    def __init__(self, lookups: filters.Lookups) -> None:
         super().__init__(undefined=Undefined, trim_blocks=True, keep_trailing_newline=False, optimized=False)
         self.filters = available_filters()
         self.globals = {name: self.globals[name] for name in GLOBALS}
-        self.globals |= {"lookup": filters.lookup, "query": filters.query, "q": filters.query}
+        self.globals |= {"lookup": lookups.lookup, "query": lookups.query, "q": lookups.query}
         self.policies["json.dumps_function"] = filters.to_json
 
 
@@ -144,10 +144,13 @@ class Names(Mapping[str, Any]):
 
 
 class Engine:
-    """Compiles each template text once and evaluates it for any node."""
+    """Compiles each template text once and evaluates it for any node.
 
-    def __init__(self) -> None:
-        self.environment = Environment()
+    `met_secret` is told of each secret that is looked up.
+    """
+
+    def __init__(self, met_secret: Callable[[], None]) -> None:
+        self.environment = Environment(filters.Lookups(met_secret))
         self.compiled: dict[str, jinja2.Template] = {}
 
     def evaluate(self, text: str, resolve: Callable[[str], Any]) -> Any:

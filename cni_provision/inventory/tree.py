@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cni_provision.errors import Place
 from cni_provision.inventory.located import Located, Spot
 
 ALL, UNGROUPED = "all", "ungrouped"
+PRIORITY = "ansible_group_priority"
 Variables = dict[str, Located]
 
 
@@ -25,13 +28,37 @@ class Group:
 
 @dataclass
 class Host:
-    """A host: the groups that name it, its variables in the inventory, and the file that named it first."""
+    """A host: the groups that name it, its variables in the inventory, and where it was named first."""
 
     name: str
     spot: Spot
-    file: str
     groups: dict[str, None] = field(default_factory=dict)
     variables: Variables = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An inventory file, or the text of `-i host1,host2`: its hosts have `inventory_file` and `inventory_dir`."""
+
+    name: str
+    variables: Variables = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str) -> Source:
+        listed = "," in name and not os.path.exists(name)
+        file = name if listed else os.path.abspath(name)
+        place = Place(f"-i {name}" if listed else file)
+        folder = None if listed else os.path.dirname(file)
+        both = {"inventory_file": file, "inventory_dir": folder}
+        return cls(name, {key: Located(value, place, shared=True) for key, value in both.items()})
+
+
+def priority_of(value: Located) -> int:
+    """The number that `ansible_group_priority` says. Raises ValueError."""
+    try:
+        return int(value.value)
+    except TypeError as error:
+        raise ValueError(value.value) from error
 
 
 class Loop(Exception):
@@ -61,12 +88,25 @@ class Tree:
         self.groups[parent].children[child] = None
         self.groups[child].parents[parent] = None
 
-    def add_host(self, name: str, group: str, spot: Spot, file: str) -> Host:
-        """The host of that name, new if there is none, as a member of a group."""
-        host = self.hosts.setdefault(name, Host(name, spot, file))
-        host.groups[group] = None
+    def add_host(self, name: str, group: str, spot: Spot, source: Source, port: int | None = None) -> None:
+        """The host of that name, new if there is none, as a member of a group; only a new one takes the port."""
+        if name not in self.hosts:
+            self.hosts[name] = Host(name, spot)
+            if port is not None:
+                self.hosts[name].variables["ansible_port"] = Located(port, spot.place, spot.width, shared=True)
+            for key, value in source.variables.items():
+                self.set_variable(name, key, value)
+        self.hosts[name].groups[group] = None
         self.groups[group].hosts[name] = None
-        return host
+
+    def set_variable(self, name: str, key: str, value: Located) -> None:
+        """Of the group of that name if there is one now, else of the host. Raises ValueError for a bad priority."""
+        if name not in self.groups:
+            self.hosts[name].variables[key] = value
+        elif key == PRIORITY:
+            self.groups[name].priority = priority_of(value)
+        else:
+            self.groups[name].variables[key] = value
 
     def reconcile(self) -> None:
         """Groups without a parent go below `all`; hosts of no other group are ungrouped, and only those."""
@@ -76,7 +116,7 @@ class Tree:
         for host in self.hosts.values():
             grouped = host.groups.keys() - {ALL, UNGROUPED}
             if not grouped:
-                self.add_host(host.name, UNGROUPED, host.spot, host.file)
+                self.groups[UNGROUPED].hosts[host.name] = host.groups[UNGROUPED] = None
             elif UNGROUPED in host.groups:
                 del host.groups[UNGROUPED], self.groups[UNGROUPED].hosts[host.name]
 

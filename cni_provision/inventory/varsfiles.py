@@ -29,10 +29,15 @@ class Texts:
         return self.values[path]
 
     def _value(self, path: str) -> Located | None:
+        text = self.text(path)
+        return None if text is None else read_yaml(text, path, self.complaints)
+
+    def text(self, path: str) -> str | None:
+        """The text of a file, None if it cannot be read."""
         try:
             with open(path, "rb") as file:
                 self.read[path] = file.read()
-            return read_yaml(self.read[path].decode(), path, self.complaints)
+            return self.read[path].decode()
         except OSError as error:
             self.complaints.error(f"cannot read `{path}`: {error.strerror}", Spot(Place(path)))
         except UnicodeDecodeError as error:

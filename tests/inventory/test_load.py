@@ -1,6 +1,7 @@
 """Inventories as folders: `broken/<case>/expected.txt` has every diagnostic, `good/<case>/expected.json` the nodes.
 
-A case may have `args`, a command line with `-i`, `-e` and `--limit`; without it, it is `-i hosts.yaml`.
+A case may have `args`, a command line with `-i`, `-e`, `--limit` and `--playbook-dir`; without it, it is
+`-i hosts.yaml`.
 To write the expectation of a new case, run with CASES_WRITE=1 and read what it wrote.
 """
 
@@ -22,6 +23,7 @@ import pytest
 from cni_provision.errors import Diagnostic, Mistakes, UserError
 from cni_provision.inventory.load import Sources, load
 from cni_provision.inventory.model import Connection, Declarations, Inventory, Node
+from cni_provision.programs import run
 
 CASES = Path(__file__).parent.parent / "cases" / "inventory"
 FLEETWIDE = ("groups", "hostvars", "omit", "inventory_dir", "inventory_file")
@@ -38,9 +40,10 @@ def load_case(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Inventory:
     parser.add_argument("-i", action="append", default=[])
     parser.add_argument("-e", action="append", default=[])
     parser.add_argument("--limit")
+    parser.add_argument("--playbook-dir")
     args = folder / "args"
     words = parser.parse_args(shlex.split(args.read_text() if args.exists() else "-i hosts.yaml"))
-    return load(Sources(tuple(words.i), tuple(words.e)), words.limit)
+    return load(Sources(tuple(words.i), tuple(words.e), playbook_dir=words.playbook_dir), words.limit, run)
 
 
 def told(diagnostic: Diagnostic) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cni_provision.cli.run.failure import diagnostic
-from cni_provision.errors import Diagnostic, NeedsAnsible
+from cni_provision.errors import Diagnostic
 from cni_provision.events import Selected
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 def select(selection: Selection, emit: Emit) -> Inventory:
     """Read and check the inventory; raises `Mistakes`, `NeedsAnsible` or `UserError`."""
+    from cni_provision import programs
     from cni_provision.inventory.load import Sources, load
 
-    if selection.reader == "ansible":
-        raise NeedsAnsible("`--reader ansible` is not built yet", hint="leave it out, or write what `own` can read")
-    inventory = load(Sources(selection.paths, selection.extra_vars, selection.reader), selection.limit)
+    sources = Sources(
+        selection.paths, selection.extra_vars, selection.reader, selection.playbook_dir, selection.vault_id
+    )
+    inventory = load(sources, selection.limit, programs.run)
     if selection.shard:
         inventory = replace(inventory, nodes=shard(inventory.nodes, selection.shard))
     tell(inventory.warnings, emit)
