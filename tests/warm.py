@@ -1,4 +1,4 @@
-"""Plugin servers for tests, in the namespaces of a test's host: forked from one process that has loaded everything."""
+"""Plugin servers for tests, in the namespaces of a test's host, forked from one process that has loaded all."""
 
 from __future__ import annotations
 
