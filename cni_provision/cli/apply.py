@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from cni_provision.cli.options import (
 from cni_provision.cli.run.command import command as define
 from cni_provision.cli.run.invocation import Emit, run
 from cni_provision.events import Summary
+
+if TYPE_CHECKING:
+    from cni_provision.cli.run.changing import Asked
 
 PARTS = ("plugins", "conflists", "kernel", "verify")
 
@@ -78,41 +82,45 @@ def command(
         from cni_provision.cli.plan import show
 
         return run("plan", output, lambda emit: show(emit, selection, reach, out=None, drift_is_no=False))
+    from cni_provision.cli.run.changing import Asked
+
+    asked = Asked(selection, consent, reach)
     if plan:
-        return run("apply", output, lambda emit: apply_file(emit, plan, selection, reach, consent))
-    return run("apply", output, lambda emit: apply_inventory(emit, how, selection, reach, consent))
+        return run("apply", output, lambda emit: apply_file(emit, plan, asked))
+    return run("apply", output, lambda emit: apply_inventory(emit, how, asked))
 
 
-def apply_inventory(emit: Emit, how: How, selection: Selection, reach: Reach, consent: Consent) -> Summary:
+def apply_inventory(emit: Emit, how: How, asked: Asked) -> Summary:
     from cni_provision.cli.run.asking import Fleet
-    from cni_provision.cli.run.changing import Doing, change
+    from cni_provision.cli.run.changing import change
     from cni_provision.cli.run.jobs import Applying, applying
     from cni_provision.cli.run.prompt import can_ask
     from cni_provision.cli.run.selection import prepared
 
-    if not consent.yes:
+    if not asked.consent.yes:
         can_ask("apply")
-    inventory, everything = prepared(selection, emit)
-    manner = Applying(how.only, how.adopt, not how.no_verify, not how.no_rollback, reach.lock_timeout)
+    inventory, everything = prepared(asked.selection, emit)
+    manner = Applying(how.only, how.adopt, not how.no_verify, not how.no_rollback)
     jobs = applying(inventory, everything, manner)
-    return change(Fleet(reach, emit), Doing("apply", jobs, consent, selection, inventory.source))
+    return change(Fleet(asked.reach, emit), asked.doing("apply", jobs, inventory.source))
 
 
-def apply_file(emit: Emit, file: Path, selection: Selection, reach: Reach, consent: Consent) -> Summary:
+def apply_file(emit: Emit, file: Path, asked: Asked) -> Summary:
     """Show what was saved, ask, and send it."""
     from cni_provision.cli.run import planfile
     from cni_provision.cli.run.asking import Fleet
-    from cni_provision.cli.run.changing import Doing, send
+    from cni_provision.cli.run.changing import send
     from cni_provision.cli.run.prompt import can_ask, confirm
     from cni_provision.cli.view.table import count
 
-    if selection.limit or selection.extra_vars:
-        raise click.UsageError("a plan file has its nodes and values in it: leave out `--limit` and `--extra-vars`")
-    if not consent.yes:
+    if asked.selection.limit or asked.selection.extra_vars or asked.selection.shard:
+        hint = "leave out `--limit`, `--shard` and `--extra-vars`"
+        raise click.UsageError(f"a plan file has its nodes and values in it: {hint}")
+    if not asked.consent.yes:
         can_ask("apply")
     plan = planfile.read(file)
     for event in plan.events:
         emit(event)
-    if not consent.yes:
+    if not asked.consent.yes:
         confirm(f"Apply on {count(plan.changing, 'node')}?")
-    return send(Fleet(reach, emit), Doing("apply", plan.jobs, consent, selection, plan.source))
+    return send(Fleet(asked.reach, emit), asked.doing("apply", plan.jobs, plan.source))

@@ -39,16 +39,10 @@ def command(to: int | None, consent: Consent, selection: Selection, reach: Reach
     """
 
     def work(emit: Emit) -> Summary:
-        from cni_provision.cli.run.asking import Fleet
-        from cni_provision.cli.run.changing import Doing, change
+        from cni_provision.cli.run.changing import Asked, change_all
         from cni_provision.cli.run.jobs import returning
-        from cni_provision.cli.run.prompt import can_ask
-        from cni_provision.cli.run.selection import select
 
-        if not consent.yes:
-            can_ask("rollback")
-        inventory = select(selection, emit)
-        jobs = returning(inventory, to, reach.lock_timeout)
-        return change(Fleet(reach, emit), Doing("rollback", jobs, consent, selection, inventory.source))
+        asked = Asked(selection, consent, reach)
+        return change_all(emit, "rollback", asked, lambda inventory: returning(inventory, to))
 
     return run("rollback", output, work)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 
-from cni_provision.node import files, live, observe
+from cni_provision.node import attachments, files, live, observe
 from cni_provision.node.failure import Failure
-from cni_provision.node.goal import verb_of
 from cni_provision.node.proposal import Proposal
 from cni_provision.node.protocol import NodeFinding, Request
 from cni_provision.plan import DIRECTORY, Change, File, contested, not_ours, sorting_before
@@ -26,8 +23,8 @@ def refusals(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
     for change in proposal.changes:
         yield from _not_regular(change)
     yield from _not_ours(request, proposal)
-    if verb_of(request) == "remove" and not request.force:
-        yield from _attached(request, proposal)
+    if not request.force:
+        yield from attachments.needing(request, proposal)
     yield from _cannot_write(proposal)
 
 
@@ -66,24 +63,6 @@ def _not_ours(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
             yield NodeFinding(
                 "not-ours", f"`{path}` is there already and is not ours", f"to take it over: `cni_adopt: [{name}]`"
             )
-
-
-def _attached(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
-    """The runtime's result cache names the live attachments of each network (libcni: `results/<network>-…`)."""
-    cached = observe.listed(f"{request.cache_dir}/results")
-    for change in proposal.changes:
-        if change.kind == "conflist" and change.after is None and isinstance(change.before, File):
-            network = _network_name(change.before.path)
-            count = sum(name.startswith(f"{network}-") for name in cached) if network else 0
-            if count:
-                some = f"{count} container{'s are' if count > 1 else ' is'} attached to network `{network}`"
-                yield NodeFinding("attached", some, "stop them first, or use `--force`")
-
-
-def _network_name(path: str) -> str:
-    with contextlib.suppress(OSError, ValueError, AttributeError), open(path, "rb") as file:
-        return str(json.load(file).get("name", ""))
-    return ""
 
 
 def _cannot_write(proposal: Proposal) -> Iterator[NodeFinding]:

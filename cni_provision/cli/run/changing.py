@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cni_provision.cli.exit_codes import Exit, decide
 from cni_provision.cli.run import retry
 from cni_provision.cli.run.asking import Answers, Fleet, exit_code, planned, summary
-from cni_provision.cli.run.prompt import confirm
+from cni_provision.cli.run.prompt import can_ask, confirm
+from cni_provision.cli.run.selection import select
 from cni_provision.cli.view.names import fold
 from cni_provision.cli.view.table import count
 from cni_provision.events import Event, NodeFailed
 from cni_provision.fleet import Job, Outcome
 
 if TYPE_CHECKING:
-    from cni_provision.cli.options import Consent, Selection
+    from cni_provision.cli.options import Consent, Reach, Selection
     from cni_provision.cli.run.invocation import Emit
     from cni_provision.events import Summary
+    from cni_provision.inventory.model import Inventory
 
 PROGRAM = "cni-provision"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says of any change: of which nodes, what it waits for, and how they are reached."""
+
+    selection: Selection
+    consent: Consent
+    reach: Reach
+
+    def doing(self, verb: str, jobs: Sequence[Job], source: str) -> Doing:
+        """The jobs with how long they wait for another run, and what may stand in their way."""
+        patience, force = self.reach.lock_timeout, self.consent.force
+        insisting = [replace(job, request=replace(job.request, lock_timeout=patience, force=force)) for job in jobs]
+        return Doing(verb, insisting, self.consent, self.selection, source)
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,14 @@ class Doing:
     consent: Consent
     selection: Selection
     source: str
+
+
+def change_all(emit: Emit, verb: str, asked: Asked, jobs_of: Callable[[Inventory], Sequence[Job]]) -> Summary:
+    """A change of every selected node, from the command line to the sum."""
+    if not asked.consent.yes:
+        can_ask(verb)
+    inventory = select(asked.selection, emit)
+    return change(Fleet(asked.reach, emit), asked.doing(verb, jobs_of(inventory), inventory.source))
 
 
 def change(fleet: Fleet, doing: Doing) -> Summary:

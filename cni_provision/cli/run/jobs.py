@@ -24,7 +24,6 @@ class Applying:
     adopt: tuple[str, ...] = ()
     verify: bool = True
     rollback: bool = True
-    lock_timeout: float = 0.0
 
     @property
     def verifies(self) -> bool:
@@ -52,7 +51,6 @@ def with_how(request: Request, desired: Desired, how: Applying) -> Request:
         adopt=(*request.adopt, *how.adopt),
         verify=verification(desired) if verifies and desired.node.declarations.state == "present" else None,
         rollback_on_failure=how.rollback,
-        lock_timeout=how.lock_timeout,
     )
 
 
@@ -65,20 +63,10 @@ def verifying(inventory: Inventory, everything: Prepared, *, probe: bool) -> lis
     ]
 
 
-def returning(inventory: Inventory, generation: int | None, lock_timeout: float) -> list[Job]:
+def returning(inventory: Inventory, generation: int | None) -> list[Job]:
     """Bring every node back to a generation; None is the last that verified."""
-    return [
-        replace(job, request=replace(job.request, generation=generation, lock_timeout=lock_timeout))
-        for job in asking(inventory, "rollback")
-    ]
-
-
-def removing(inventory: Inventory, lock_timeout: float, *, force: bool) -> list[Job]:
-    """Take everything of the owner off every node."""
-    return [
-        replace(job, request=replace(job.request, force=force, lock_timeout=lock_timeout))
-        for job in asking(inventory, "remove")
-    ]
+    jobs = asking(inventory, "rollback")
+    return [replace(job, request=replace(job.request, generation=generation)) for job in jobs]
 
 
 def asking(inventory: Inventory, verb: str) -> list[Job]:
