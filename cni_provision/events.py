@@ -224,6 +224,21 @@ class Rendered(Event):
 
 
 @dataclass(frozen=True)
+class Executed(Event):
+    """`exec --trace`: one run of a plugin. `depth` 0 is by us, 1 by a plugin of ours and so on; `code` < 0: a signal."""
+
+    name = "executed"
+    command: str
+    plugin: str
+    depth: int
+    code: int
+    seconds: float
+    stdin: str
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
 class Text(Event):
     """Text that is the answer itself (a schema, a CNI result, a script); printed as it stands."""
 

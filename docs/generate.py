@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -27,6 +27,7 @@ from cni_provision.render_template import ENDING
 
 DOCS = Path(__file__).resolve().parent
 PART = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)
+SHARED = ("Inventory", "Nodes", "Output")
 CODES = {
     Exit.YES: "yes: done, nothing to do, no drift, every check passed",
     Exit.OURS: "a defect of ours; `exec`: the CNI error is on stdout; `lab`: this machine cannot carry it",
@@ -171,20 +172,23 @@ def options(*name: str) -> str:
 def own(command: click.Command, *families: str) -> list[tuple[str, str]]:
     """(what to type, what it means) of the options in `families`; without them, of the command's own."""
     context = click.Context(command)
-    wanted = families or (OWN_SECTION,)
     found = (
         parameter.get_help_record(context)
         for parameter in command.params
-        if isinstance(parameter, click.Option) and getattr(parameter, "family", OWN_SECTION) in wanted
+        if isinstance(parameter, click.Option) and wanted(getattr(parameter, "family", OWN_SECTION), families)
     )
     return [(f"`{one[0]}`", " ".join(one[1].split())) for one in found if one]
+
+
+def wanted(family: str, families: Sequence[str]) -> bool:
+    return family in families if families else family not in SHARED
 
 
 def shared() -> str:
     """The options that many commands have, by family."""
     apply = dict(commands())["apply"]
     tables = (f"{family}:\n\n{table(('option', 'meaning'), own(apply, family))}"
-              for family in ("Inventory", "Nodes", "Output"))  # fmt: skip
+              for family in SHARED)  # fmt: skip
     return "\n\n".join(tables)
 
 

@@ -2,49 +2,83 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cni_provision.cli.options import Output, family
-from cni_provision.cli.run.attaching import NEW, Container, Where
-from cni_provision.cli.run.command import CONTEXT, Group
-from cni_provision.cli.run.invocation import Emit, run
-from cni_provision.events import DiagnosticFound, Progress, Summary, Text
+from cni_provision.cli.options import family
+from cni_provision.cli.run.attaching import CACHE_DIR, CONF_DIR, NEW, Container, Where, one_namespace
+from cni_provision.cli.run.command import CONTEXT, Group, option
+from cni_provision.cli.run.completion import complete_network, complete_node
+from cni_provision.cli.run.operating import Watch, attach, operate
+from cni_provision.events import Progress, Text
+
+if TYPE_CHECKING:
+    from cni_provision.cli.run.operating import Session
+
+PLACE, INVENTORY, CONTAINER = "Where", "Like a node of an inventory", "Container"
+
+
+def of_node(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """`-i` and `-e` without `--node`: whoever comes from cnitool means the interface by `-i`."""
+    typed = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    if typed and not context.params.get("node"):
+        raise click.UsageError(f"`{parameter.opts[0]}` needs `--node` here; the interface is `--ifname`", context)
+    return value
+
 
 where_options = family(
     Where,
     "where",
-    click.option(
-        "--conf-dir",
-        envvar="NETCONFPATH",
-        default="/etc/cni/net.d",
-        metavar="DIR",
-        help="Configurations. [NETCONFPATH]",
+    option(PLACE, "--conf-dir", envvar="NETCONFPATH", default=CONF_DIR, metavar="DIR", help="[NETCONFPATH]"),
+    option(PLACE, "--path", "plugin_path", envvar="CNI_PATH", metavar="DIR:…", help="Plugins. [CNI_PATH]"),
+    option(PLACE, "--cache-dir", default=CACHE_DIR, metavar="DIR", help="Results of attachments."),
+    option(
+        INVENTORY,
+        "--node",
+        is_eager=True,
+        metavar="NODE",
+        shell_complete=complete_node,
+        help="Its networks and plugins, made here in a temporary folder.",
     ),
-    click.option(
-        "--path",
-        "plugin_path",
-        envvar="CNI_PATH",
-        default="/opt/cni/bin",
-        metavar="DIR:…",
-        help="Plugins. [CNI_PATH]",
+    option(
+        INVENTORY,
+        "-i",
+        "--inventory",
+        multiple=True,
+        metavar="PATH",
+        envvar="CNI_PROVISION_INVENTORY",
+        callback=of_node,
+        help="As for `plan`.",
     ),
-    click.option("--cache-dir", default="/var/lib/cni", metavar="DIR", help="Results of attachments."),
+    option(INVENTORY, "-e", "--extra-vars", multiple=True, metavar="VARS", callback=of_node, help="As for `plan`."),
 )
 container_options = family(
     Container,
     "container",
-    click.option("--netns", default=NEW, metavar="PATH|new", help="Its namespace. Default: new, a throwaway one."),
-    click.option("--ifname", "-i", envvar="CNI_IFNAME", default="eth0", metavar="NAME", help="[CNI_IFNAME]"),
-    click.option("--args", envvar="CNI_ARGS", default="", metavar="K=V;…", help="[CNI_ARGS]"),
-    click.option("--cap-args", envvar="CAP_ARGS", default="", metavar="JSON", help="All capabilities. [CAP_ARGS]"),
-    click.option("--cap", multiple=True, metavar="NAME=JSON", help="One capability; may be repeated."),
-    click.option("--container-id", default="", metavar="ID", help="Default: from the namespace, as cnitool does."),
+    option(
+        CONTAINER, "--netns", metavar="PATH", help="Its namespace; `new` (the default of `add`): a throwaway one."
+    ),
+    option(CONTAINER, "--ifname", envvar="CNI_IFNAME", metavar="NAME", help="Default: eth0. [CNI_IFNAME]"),
+    option(CONTAINER, "--args", envvar="CNI_ARGS", default="", metavar="K=V;…", help="[CNI_ARGS]"),
+    option(CONTAINER, "--cap", multiple=True, metavar="NAME=JSON", help="A capability; may be repeated."),
+    option(CONTAINER, "--cap-args", envvar="CAP_ARGS", default="", metavar="JSON", help="All of them. [CAP_ARGS]"),
+    option(CONTAINER, "--container-id", default="", metavar="ID", help="Default: from the namespace, as cnitool."),
 )
-network_argument = click.argument("network", metavar="NETWORK")
+watch_options = family(
+    Watch,
+    "watch",
+    click.option("--trace", is_flag=True, help="Show what each plugin gets, says and how long it takes (stderr)."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=120.0,
+        metavar="SECONDS",
+        help="End a plugin after this long.",
+    ),
+)
+network_argument = click.argument("network", metavar="NETWORK", shell_complete=complete_network)
 netns_argument = click.argument("path", required=False, metavar="[NETNS]")
 
 
@@ -52,27 +86,10 @@ netns_argument = click.argument("path", required=False, metavar="[NETNS]")
 def command() -> None:
     """Run CNI operations on this machine, as a container runtime does.
 
-    NETWORK is a name in the configuration folder, or a file. cnitool's environment (NETCONFPATH, CNI_PATH, CNI_ARGS,
-    CAP_ARGS, CNI_IFNAME), its order of arguments and its container ids work here. The answer on stdout is what the
-    specification says; an error is its JSON, and the exit code 1.
+    NETWORK is a name in the configuration folder or a file; with `--node`, a network of that node of an
+    inventory. cnitool's environment (NETCONFPATH, CNI_PATH, CNI_ARGS, CAP_ARGS, CNI_IFNAME), its order of
+    arguments and its container ids work. Results go to stdout; an error is its JSON, and the exit code 1.
     """
-
-
-def operate(name: str, work: Callable[[Emit], None]) -> int:
-    """Run `work`; an error of a plugin goes to stdout as the specification has it."""
-
-    def told(emit: Emit) -> Summary:
-        from cni_provision.cli.run.attaching import error_json
-        from cni_provision.cni.types import CNIError
-
-        try:
-            work(emit)
-        except CNIError as error:
-            emit(Text(error_json(error.code, error.msg, error.details)))
-            return Summary(1, 0)
-        return Summary(0, 0)
-
-    return run(f"exec {name}", Output(), told)
 
 
 @command.command(
@@ -82,150 +99,204 @@ def operate(name: str, work: Callable[[Emit], None]) -> int:
         ("pods", "in a throwaway namespace, detached again at once"),
         ("pods --keep", "leave it attached, and say where"),
         ("./10-pods.conflist --netns /run/netns/blue", "by a file, in a namespace of yours"),
+        ("pods --node web-01 -i hosts.yaml --trace", "what that node would do"),
     ),
 )
 @network_argument
 @netns_argument
 @click.option("--keep", is_flag=True, help="Leave the new namespace, and the container attached.")
+@watch_options
 @container_options
 @where_options
-def add(network: str, path: str | None, keep: bool, container: Container, where: Where) -> int:
+def add(network: str, path: str | None, keep: bool, watch: Watch, container: Container, where: Where) -> int:
     """ADD: attach a container to NETWORK and print the result.
 
     Without a namespace of yours (NETNS, `--netns`) a new one is attached, and detached again after the result.
     """
-    wanted = path or container.netns
 
-    def work(emit: Emit) -> None:
+    def work(session: Session) -> None:
         from cni_provision.cli.run import namespaces
 
+        wanted = one_namespace(path, container.netns) or NEW
+        config = session.network(network)
         if wanted == NEW and keep:
             with namespaces.kept() as kept:
-                attach(emit, network, container, where, kept, detach=False)
-            emit(Progress(f"attached in {kept}; `cni-provision exec del {network} {kept}` detaches and removes it"))
+                attach(session, config, container.attachment(kept), detach=False)
+            again = shlex.join(["cni-provision", "exec", "del", network, kept, *container.words, *where.words])
+            session.emit(Progress(f"attached in {kept}; `{again}` detaches and removes it"))
             return
         with namespaces.namespace(wanted) as netns:
-            attach(emit, network, container, where, netns, detach=wanted == NEW)
+            attach(session, config, container.attachment(netns), detach=wanted == NEW)
 
-    return operate("add", work)
-
-
-def attach(emit: Emit, network: str, container: Container, where: Where, netns: str, *, detach: bool) -> None:
-    """ADD, print, and DEL where nobody will do it later."""
-    from cni_provision.cni.results import encode_result
-
-    config, runtime = where.network(network), where.runtime
-    attachment = container.attachment(netns)
-    result = runtime.add(config, attachment, undo=True)
-    emit(Text(json.dumps(encode_result(result, config.cni_version), indent=2) + "\n"))
-    if detach:
-        runtime.delete(config, attachment)
+    return operate("add", where, work, watch)
 
 
 @command.command(
-    "check", short_help="check an attachment", examples=(("pods /run/netns/blue", "what `add` attached"),)
+    "check",
+    short_help="check an attachment",
+    examples=(("pods /run/netns/blue", "what `add` attached"), ("pods", "the only attachment that is known")),
 )
 @network_argument
-@click.argument("path", metavar="NETNS")
+@netns_argument
+@watch_options
 @container_options
 @where_options
-def check(network: str, path: str, container: Container, where: Where) -> int:
-    """CHECK: see whether a container is still attached as its result says."""
-    return operate("check", lambda emit: where.runtime.check(where.network(network), container.attachment(path)))
+def check(network: str, path: str | None, watch: Watch, container: Container, where: Where) -> int:
+    """CHECK: see whether a container is still attached as its result says.
+
+    Arguments, capabilities and configuration are those of its ADD, unless they are given.
+    """
+
+    def work(session: Session) -> None:
+        from cni_provision.cli.run.attaching import require_namespace
+        from cni_provision.cli.run.remembered import meant
+
+        config, attachment = meant(session, network, container, one_namespace(path, container.netns))
+        require_namespace(attachment.netns)
+        session.runtime.check(config, attachment)
+
+    return operate("check", where, work, watch)
 
 
-@command.command("del", short_help="detach a container", examples=(("pods /run/netns/blue", "what `add` attached"),))
+@command.command(
+    "del",
+    short_help="detach a container",
+    examples=(("pods /run/netns/blue", "what `add` attached"), ("pods", "the only attachment that is known")),
+)
 @network_argument
-@click.argument("path", metavar="NETNS")
+@netns_argument
+@click.option("--continue", "go_on", is_flag=True, help="Call every plugin, also after one failed.")
+@watch_options
 @container_options
 @where_options
-def delete(network: str, path: str, container: Container, where: Where) -> int:
-    """DEL: detach a container; a namespace that `add --keep` made is removed too."""
+def delete(network: str, path: str | None, go_on: bool, watch: Watch, container: Container, where: Where) -> int:
+    """DEL: detach a container; a namespace that `add --keep` made is removed too.
 
-    def work(emit: Emit) -> None:
+    Arguments, capabilities and configuration are those of its ADD, unless they are given.
+    """
+
+    def work(session: Session) -> None:
         from cni_provision.cli.run import namespaces
+        from cni_provision.cli.run.remembered import meant
 
-        where.runtime.delete(where.network(network), container.attachment(path))
-        namespaces.release(path)
+        config, attachment = meant(session, network, container, one_namespace(path, container.netns))
+        session.runtime.delete(config, attachment, continue_on_error=go_on)
+        namespaces.release(attachment.netns)
 
-    return operate("del", work)
+    return operate("del", where, work, watch)
 
 
 @command.command(
     "gc", short_help="free what no container has any more", examples=(("pods", "after containers were lost"),)
 )
 @network_argument
+@netns_argument
+@click.option("--all", "everything", is_flag=True, help="No attachment is valid, as with cnitool.")
+@watch_options
 @where_options
-def gc(network: str, where: Where) -> int:
-    """GC: detach what is cached for NETWORK and whose namespace is gone, and let its plugins free the rest."""
+def gc(network: str, path: str | None, everything: bool, watch: Watch, where: Where) -> int:
+    """GC: detach what is cached for NETWORK and whose namespace is gone, and let its plugins free the rest.
 
-    def work(emit: Emit) -> None:
-        config, runtime = where.network(network), where.runtime
-        alive = [one.attachment.key for one in runtime.attachments() if os.path.exists(one.attachment.netns)]
-        runtime.gc(config, alive)
+    NETNS is taken, as cnitool wants one, and not used.
+    """
 
-    return operate("gc", work)
+    def work(session: Session) -> None:
+        from cni_provision.cli.run.attaching import is_alive
+
+        config = session.network(network)
+        known = [] if everything else session.cached(config.name)
+        session.runtime.gc(config, [one.attachment.key for one in known if is_alive(one)])
+
+    return operate("gc", where, work, watch)
 
 
 @command.command(
     "status", short_help="ask whether a network is ready", examples=(("pods", "nothing, when it is ready"),)
 )
 @network_argument
+@netns_argument
+@watch_options
 @where_options
-def status(network: str, where: Where) -> int:
-    """STATUS: ask the plugins of NETWORK whether they could attach a container now."""
-    return operate("status", lambda emit: where.runtime.status(where.network(network)))
+def status(network: str, path: str | None, watch: Watch, where: Where) -> int:
+    """STATUS: ask the plugins of NETWORK whether they could attach a container now.
+
+    NETNS is taken, as cnitool wants one, and not used.
+    """
+    return operate("status", where, lambda session: session.runtime.status(session.network(network)), watch)
 
 
 @command.command(
-    "version", short_help="ask plugins which versions they speak", examples=(("bridge host-local", "one line each"),)
+    "version",
+    short_help="ask plugins which versions they speak",
+    examples=(("bridge host-local", "one line each"), ("pods", "each plugin of a network")),
 )
-@click.argument("plugins", nargs=-1, required=True, metavar="PLUGIN...")
+@click.argument("names", nargs=-1, required=True, metavar="PLUGIN|NETWORK...")
+@watch_options
 @where_options
-def version(plugins: tuple[str, ...], where: Where) -> int:
-    """VERSION: print the versions of the specification that each PLUGIN speaks."""
+def version(names: tuple[str, ...], watch: Watch, where: Where) -> int:
+    """VERSION: print the versions of the specification that each PLUGIN, or each plugin of a NETWORK, speaks."""
 
-    def work(emit: Emit) -> None:
-        for plugin in plugins:
-            emit(Text(f"{plugin} {' '.join(where.runtime.version(plugin))}\n"))
+    def work(session: Session) -> None:
+        for name in names:
+            for plugin in session.plugins(name):
+                session.emit(Text(f"{plugin} {' '.join(session.runtime.version(plugin))}\n"))
 
-    return operate("version", work)
+    return operate("version", where, work, watch)
 
 
 @command.command(
     "validate", short_help="look whether a network could work", examples=(("pods", "plugins and versions"),)
 )
 @network_argument
+@watch_options
 @where_options
-def validate(network: str, where: Where) -> int:
+def validate(network: str, watch: Watch, where: Where) -> int:
     """Look whether every plugin of NETWORK is there and speaks its version; attach nothing."""
 
-    def work(emit: Emit) -> None:
-        where.runtime.validate(where.network(network))
+    def work(session: Session) -> None:
+        session.runtime.validate(session.network(network))
 
-    return operate("validate", work)
+    return operate("validate", where, work, watch)
 
 
 @command.command(
-    "list", short_help="list the networks of the configuration folder", examples=(("", "file, network, plugins"),)
+    "list",
+    short_help="list networks, attachments and leases",
+    examples=(("", "every network of the folder"), ("pods", "one of them")),
 )
+@click.argument("network", required=False, metavar="[NETWORK]", shell_complete=complete_network)
 @where_options
-def list_(where: Where) -> int:
-    """List the networks that are configured here, in the order in which runtimes read them."""
+def list_(network: str | None, where: Where) -> int:
+    """List the networks that are configured here, what is attached to them, and the addresses that are given."""
 
-    def work(emit: Emit) -> None:
-        from cni_provision.cli.view.table import table
-        from cni_provision.cni.types import CNIError
+    def work(session: Session) -> None:
+        from cni_provision.cli.run.stock import stock
+        from cni_provision.cli.view.attachments import text
 
-        rows = []
-        for file in where.files():
-            try:
-                config = where.network(file)
-            except CNIError as error:
-                emit(DiagnosticFound("warning", error.msg, file=file))
-                continue
-            plugins = " ".join(plugin.type for plugin in config.plugins)
-            rows.append((os.path.basename(file), config.name, config.cni_version, plugins))
-        emit(Text("".join(f"{line}\n" for line in table(("file", "network", "version", "plugins"), rows))))
+        session.emit(Text(text(*stock(session, network))))
 
-    return operate("list", work)
+    return operate("list", where, work)
+
+
+@command.command(
+    "which",
+    short_help="tell which network runtimes choose, and why",
+    examples=(("", "in /etc/cni/net.d"), ("pods --conf-dir ./net.d", "if they are told to use `pods`")),
+)
+@click.argument("network", required=False, metavar="[NETWORK]", shell_complete=complete_network)
+@where_options
+def which(network: str | None, where: Where) -> int:
+    """Tell which network containerd, CRI-O, libcni and Podman choose in the configuration folder, and why.
+
+    With NETWORK: where it can be set (`cni_default_network` of CRI-O, `--network` of Podman) it is this one. Plugins
+    are asked for their versions, as CRI-O and Podman do.
+    """
+
+    def work(session: Session) -> None:
+        from cni_provision.cli.view.choices import text
+        from cni_provision.cni.loaders import Folder, choices
+
+        folder = Folder(session.place.conf_dir, session.runtime.version)
+        session.emit(Text(text(choices(folder, network or ""))))
+
+    return operate("which", where, work)

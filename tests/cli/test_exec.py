@@ -34,11 +34,9 @@ def test_container_id_is_cnitools() -> None:
 
 
 def test_attachment_from_the_environments_forms() -> None:
-    container = Container(
-        args="IgnoreUnknown=1;K8S_POD_NAME=a=b", cap_args='{"ips": ["10.1.2.3"]}', cap=('mac="aa"',)
-    )
+    container = Container(args="IgnoreUnknown=1;K8S_POD_NAME=a", cap_args='{"ips": ["10.1.2.3"]}', cap=('mac="aa"',))
     attachment = container.attachment("/run/netns/blue")
-    assert attachment.args == (("IgnoreUnknown", "1"), ("K8S_POD_NAME", "a=b"))
+    assert attachment.args == (("IgnoreUnknown", "1"), ("K8S_POD_NAME", "a"))
     assert attachment.capabilities == {"ips": ["10.1.2.3"], "mac": "aa"}
 
 
@@ -66,7 +64,7 @@ def test_list(program: Run, here: dict[str, str], folder: Path) -> None:
     (folder / "net/10-broken.conflist").write_text("{")
     done = program("exec", "list", **here)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[1].split() == ["99-lo.conflist", "lo", "1.0.0", "loopback"]
+    assert done.stdout.splitlines()[1].split() == ["99-lo.conflist", "lo", "1.0.0", "loopback", "0", "0"]
     assert "10-broken.conflist" in done.stderr
 
 
@@ -103,7 +101,7 @@ def test_add_keep_check_gc_del(program: Run, here: dict[str, str], folder: Path)
     added = program("exec", "add", "lo", "--keep", *cache, **here)
     netns = json.loads(added.stdout)["interfaces"][0]["sandbox"]
     try:
-        assert f"`cni-provision exec del lo {netns}`" in added.stderr
+        assert f"`cni-provision exec del lo {netns} --ifname lo --path " in added.stderr
         assert program("exec", "check", "lo", netns, *cache, **here).returncode == 0
         assert program("exec", "gc", "lo", *cache, **here).returncode == 0
         assert len(list((folder / "cache/results").iterdir())) == 1

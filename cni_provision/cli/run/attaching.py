@@ -1,85 +1,167 @@
-"""What `exec` needs around the runtime library: the configuration, and cnitool's conventions."""
+"""What `exec` works with: where networks and plugins are, the container, and cnitool's conventions."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from cni_provision.cli.run.invocation import Emit
     from cni_provision.cni.config import NetworkConfig
-    from cni_provision.cni.runtime import Attachment, Runtime
+    from cni_provision.cni.runtime import Attachment, Cached
 
 NEW = "new"
 SUFFIXES = (".conflist", ".conf", ".json")
+CONF_DIR = "/etc/cni/net.d"
+PLUGIN_PATH = "/opt/cni/bin"
+CACHE_DIR = "/var/lib/cni"
 
 
 @dataclass(frozen=True)
 class Where:
-    """Where configurations, plugins and cached results are; the names of cnitool's environment."""
+    """What the options say: this machine's folders, or a node of an inventory."""
 
-    conf_dir: str = "/etc/cni/net.d"
-    plugin_path: str = "/opt/cni/bin"
-    cache_dir: str = "/var/lib/cni"
+    conf_dir: str = CONF_DIR
+    plugin_path: str | None = None
+    cache_dir: str = CACHE_DIR
+    node: str | None = None
+    inventory: tuple[str, ...] = ()
+    extra_vars: tuple[str, ...] = ()
+
+    @contextmanager
+    def opened(self, emit: Emit) -> Iterator[Place]:
+        """The folders to work with; those of a node are made of its inventory and go with the block."""
+        given = tuple(filter(None, (self.plugin_path or "").split(os.pathsep)))
+        if self.node is None:
+            yield Place(self.conf_dir, given or (PLUGIN_PATH,), self.cache_dir)
+            return
+        from cni_provision.cli.run.likeness import likeness
+
+        with likeness(self, emit) as made:
+            yield Place(made.conf_dir, given or (made.bin_dir, PLUGIN_PATH), self.cache_dir, is_likeness=True)
 
     @property
-    def runtime(self) -> Runtime:
-        from cni_provision.cni.runtime import Runtime
+    def words(self) -> list[str]:
+        """The options that name the same place again."""
+        pairs = [("--node", self.node), *(("-i", one) for one in self.inventory), ("--path", self.plugin_path)]
+        pairs += [("-e", one) for one in self.extra_vars]
+        pairs += [("--conf-dir", self.conf_dir)] if self.conf_dir != CONF_DIR else []
+        pairs += [("--cache-dir", self.cache_dir)] if self.cache_dir != CACHE_DIR else []
+        return [word for name, value in pairs if value for word in (name, value)]
 
-        return Runtime(tuple(filter(None, self.plugin_path.split(":"))), cache_dir=self.cache_dir)
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of configurations, folders of plugins, and the results of attachments."""
+
+    conf_dir: str
+    path: tuple[str, ...]
+    cache_dir: str
+    is_likeness: bool = False  # made of an inventory
 
     def network(self, name: str) -> NetworkConfig:
         """By name in the folder, or a file; raises `CNIError`."""
         from cni_provision.cni import config
 
-        by_name = "/" not in name and not name.endswith(SUFFIXES)
-        return config.find(self.conf_dir, name) if by_name else config.load_file(name)
+        return config.load_file(name) if is_file(name) else config.find(self.conf_dir, name)
 
     def files(self) -> list[str]:
-        """The configurations of the folder, in the order in which runtimes read them."""
+        """The configurations of the folder, in order of name."""
         from cni_provision.cni import config
 
         return config.files(self.conf_dir, SUFFIXES)
 
 
+def is_file(name: str) -> bool:
+    """Whether a network is named by its file; networks, too, may be called `pods.conf`."""
+    return "/" in name or (name.endswith(SUFFIXES) and os.path.exists(name))
+
+
 @dataclass(frozen=True)
 class Container:
-    """The container that is attached; an empty id is derived from the namespace as cnitool does."""
+    """The container as the options have it; an empty id is derived from the namespace as cnitool does."""
 
-    netns: str = NEW
-    ifname: str = "eth0"
+    netns: str | None = None
+    ifname: str | None = None
     args: str = ""
     cap_args: str = ""
     cap: tuple[str, ...] = ()
     container_id: str = ""
 
     def attachment(self, netns: str) -> Attachment:
+        """The attachment in that namespace."""
         from cni_provision.cni.runtime import Attachment
 
+        netns = os.path.abspath(netns) if netns else ""
         return Attachment(
             container_id=self.container_id or container_id(netns),
             netns=netns,
-            ifname=self.ifname,
+            ifname=self.ifname or "eth0",
             args=pairs(self.args),
             capabilities=capabilities(self.cap_args, self.cap),
         )
+
+    def may_be(self, cached: Cached) -> bool:
+        """Whether this attachment is meant, as far as it is named."""
+        known = cached.attachment
+        return self.container_id in ("", known.container_id) and self.ifname in (None, known.ifname)
+
+    @property
+    def words(self) -> list[str]:
+        """The options that name the same attachment again."""
+        pairs = [("--ifname", self.ifname), ("--container-id", self.container_id)]
+        return [word for name, value in pairs if value for word in (name, value)]
+
+
+def one_namespace(positional: str | None, option: str | None) -> str | None:
+    """NETNS may stand where cnitool wants it, or behind `--netns`."""
+    if positional and option and positional != option:
+        raise click.UsageError(f"two namespaces: `{positional}` and `--netns {option}`")
+    return positional or option
 
 
 def container_id(netns: str) -> str:
     """`cnitool-` and the first ten bytes of the SHA-512 of the absolute path, in hex."""
     import hashlib
 
-    return f"cnitool-{hashlib.sha512(os.path.abspath(netns).encode()).hexdigest()[:20]}"
+    return f"cnitool-{hashlib.sha512(os.fsencode(os.path.abspath(netns))).hexdigest()[:20]}"
+
+
+def require_namespace(path: str) -> None:
+    """Raises `CNIError` 8 where there is none; a plugin would say so in words of its own, and perhaps late."""
+    from cni_provision.cni.types import INVALID_NETNS, CNIError
+    from cni_provision.net import netns
+
+    try:
+        os.close(netns.open_path(path))
+    except OSError as error:
+        named = Path("/run/netns", path)
+        meant = f"did you mean {named}" if "/" not in path and named.exists() else ""
+        reason = f"cannot open the network namespace `{path}`: {error.strerror}"
+        raise CNIError(INVALID_NETNS, reason, meant) from error
+
+
+def is_alive(cached: Cached) -> bool:
+    """Whether the namespace of an attachment is still there."""
+    from cni_provision.cni.types import CNIError
+
+    with suppress(CNIError):
+        require_namespace(cached.attachment.netns)
+        return True
+    return False
 
 
 def pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """CNI_ARGS: `K=V;K2=V2`."""
-    found = [tuple(part.split("=", 1)) for part in text.split(";") if part]
-    if any(len(pair) != 2 for pair in found):
+    """CNI_ARGS: `K=V;K2=V2`; a value can hold neither `=` nor `;`."""
+    found = [tuple(part.split("=")) for part in text.split(";") if part]
+    if any(len(pair) != 2 or not all(pair) for pair in found):
         raise click.UsageError(f"`{text}` is not of the form `KEY=VALUE;KEY=VALUE`")
     return tuple((pair[0], pair[1]) for pair in found)
 
@@ -91,20 +173,19 @@ def capabilities(text: str, options: tuple[str, ...]) -> dict[str, Any]:
         raise click.UsageError("CAP_ARGS is not a JSON object")
     for option in options:
         name, separator, value = option.partition("=")
-        if not separator:
+        if not separator or not name:
             raise click.UsageError(f"`--cap {option}` is not of the form `NAME=JSON`")
         found[name] = parsed(value, f"--cap {name}")
     return found
 
 
 def parsed(text: str, where: str) -> Any:
+    """A JSON value; `NaN` and `Infinity` are none, though Python reads them."""
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"`{where}` is not JSON: {error}") from error
 
 
-def error_json(code: int, msg: str, details: str) -> str:
-    """An error as the specification prints it (SPEC, section 5.2)."""
-    fields: Mapping[str, Any] = {"cniVersion": "1.0.0", "code": code, "msg": msg}
-    return json.dumps({**fields, "details": details} if details else fields, indent=2) + "\n"
+def refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no number")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 SEPARATORS = ",:!&"
@@ -17,6 +19,21 @@ def complete_limit(context: click.Context, parameter: click.Parameter, incomplet
 def complete_node(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Node names."""
     return [name for name in names(context, groups=False) if name.startswith(incomplete)]
+
+
+def complete_network(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of networks in the configuration folder, and files; nothing where it cannot be read."""
+    from cni_provision.cli.run.attaching import CONF_DIR, Place
+    from cni_provision.cni.types import CNIError
+
+    place, found = Place(context.params.get("conf_dir") or CONF_DIR, (), ""), []
+    try:
+        for file in place.files():
+            with suppress(CNIError):
+                found.append(place.network(file).name)
+    except CNIError:
+        return []
+    return sorted({name for name in found if name.startswith(incomplete)})
 
 
 def names(context: click.Context, *, groups: bool = True) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,7 @@ def namespace(wanted: str) -> Iterator[str]:
 def kept() -> Iterator[str]:
     """A new namespace that stays when the block succeeds: mounted where `ip netns` looks. Raises `UserError`."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    target = KEPT / f"{PREFIX}{os.getpid()}"
+    target = KEPT / f"{PREFIX}{secrets.token_hex(4)}"
     with ExitStack() as stack:
         target.touch(mode=0o444, exist_ok=False)
         stack.callback(release, str(target))

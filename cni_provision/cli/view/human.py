@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import singledispatchmethod
 
-from cni_provision.cli.view import changes, checks, records, sentence, tally, unified
+from cni_provision.cli.view import changes, checks, records, sentence, tally, trace, unified
 from cni_provision.cli.view.diagnostic import ReadLine, draw, line_of
 from cni_provision.cli.view.paper import LiveLine, Paper, harmless
 from cni_provision.cli.view.table import listed
@@ -17,6 +17,7 @@ from cni_provision.events import (
     CheckResult,
     DiagnosticFound,
     Event,
+    Executed,
     Finding,
     MeshResult,
     NodeFailed,
@@ -176,6 +177,10 @@ class Human:
             self.answer([self.out.paint(f"{space}==> {event.node} {event.path} <==", "bold")])
             self.out.write(event.text)
 
+    @on.register(Executed)
+    def _(self, event: Executed) -> None:
+        self.talk(trace.text(event, self.err.paint))
+
     @on.register(Text)
     def _(self, event: Text) -> None:
         self.clear()
@@ -282,7 +287,7 @@ def reason(event: Summary) -> str:
 
 def cleaned(event: Event) -> Event:
     """The event with text from elsewhere made harmless for a terminal; what is data is left exactly as it is."""
-    if isinstance(event, Text | Rendered):
+    if isinstance(event, Text | Rendered | Executed):  # `trace` cleans what it has decoded
         return event
     texts = {item.name: getattr(event, item.name) for item in fields(event)}
     dirty = {name: harmless(text) for name, text in texts.items() if isinstance(text, str) and harmless(text) != text}
