@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +17,6 @@ from cni_provision.errors import UserError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-DEFAULT_INVENTORIES = ("inventory", "hosts.yaml")
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,20 @@ class Selection:
     limit: str | None = None
     shard: str | None = None
     reader: str = "own"
+    playbook_dir: str | None = None
+    vault_id: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The inventories as asked for, or the first default that exists."""
-        if self.inventory:
-            return self.inventory
-        found = next((path for path in DEFAULT_INVENTORIES if Path(path).exists()), None)
-        if found is None:
+        """The inventories as asked for, else those of `ansible.cfg`, or the first default that exists."""
+        from cni_provision.inventory.complaints import Complaints
+        from cni_provision.inventory.reading import default_paths
+        from cni_provision.inventory.settings import read_settings
+
+        found = self.inventory or default_paths(read_settings(os.environ, Complaints()))
+        if not found:
             raise click.UsageError("no inventory: give one with `-i`, or make one with `cni-provision init`")
-        return (found,)
+        return found
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ selection_options = family(
         multiple=True,
         metavar="PATH",
         envvar="CNI_PROVISION_INVENTORY",
-        help="File or folder; may be repeated. Default: ./inventory/, then ./hosts.yaml.",
+        help="File or folder; may be repeated. Default: ansible.cfg's, ./inventory/, ./hosts.yaml.",
     ),
     option("Inventory", "-e", "--extra-vars", multiple=True, metavar="VARS", help="`key=value`, JSON, or `@file`."),
     option(
@@ -155,6 +159,16 @@ selection_options = family(
         type=click.Choice(["own", "ansible"]),
         default="own",
         help="Who evaluates the inventory.",
+    ),
+    option(
+        "Inventory",
+        "--playbook-dir",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Read `group_vars/` and `host_vars/` there too, as a playbook would.",
+    ),
+    option(
+        "Inventory", "--vault-id", multiple=True, metavar="ID", help="For `--reader ansible`: `prod@prompt`, a file."
     ),
 )
 
