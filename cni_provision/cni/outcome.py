@@ -24,7 +24,7 @@ def result_of(outcome: Outcome, version: str) -> Result:
     """The result that an ADD printed, assumed to be of `version` where it does not say. Raises the plugin's error."""
     raise_failure(outcome)
     if not outcome.stdout.strip():
-        raise CNIError(INTERNAL, "plugin printed no result", _tail(outcome.stderr))
+        raise CNIError(INTERNAL, "plugin printed no result", tail(outcome.stderr))
     return decode_result(decode(outcome.stdout), version)
 
 
@@ -46,9 +46,9 @@ def _failure(outcome: Outcome) -> CNIError:
     printed = outcome.stdout.decode("utf-8", "replace").strip()
     if printed:
         msg = f"netplugin failed but error parsing its diagnostic message {brief(printed)}: {ending}"
-        return CNIError(INTERNAL, msg, _tail(outcome.stderr))
+        return CNIError(INTERNAL, msg, tail(outcome.stderr))
     if outcome.stderr.strip():
-        return CNIError(INTERNAL, f'netplugin failed: "{_tail(outcome.stderr)}": {ending}')
+        return CNIError(INTERNAL, f'netplugin failed: "{tail(outcome.stderr)}": {ending}')
     return CNIError(INTERNAL, f"netplugin failed with no error message: {ending}")
 
 
@@ -68,5 +68,6 @@ def _looks_like_result(raw: Config) -> bool:
     return any(key in raw for key in _RESULT_KEYS)
 
 
-def _tail(text: str, length: int = 2000) -> str:
+def tail(text: str, length: int = 2000) -> str:
+    """The end of a log, where the reason stands."""
     return text.strip()[-length:]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,30 @@ def script(tmp_path: Path) -> Callable[[str, str], Path]:
         return program
 
     return make
+
+
+@pytest.fixture
+def left_running(tmp_path: Path) -> Callable[[], list[int]]:
+    """The processes that scripts noted by `echo $$ > {tmp_path}/x.pid` and that live two seconds later; ends them."""
+
+    def alive(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    def look() -> list[int]:
+        pids = [int(file.read_text()) for file in tmp_path.glob("*.pid")]
+        assert pids, "no script noted its process"
+        deadline = time.monotonic() + 2
+        while any(map(alive, pids)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        found = [pid for pid in pids if alive(pid)]
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return found
+
+    return look
 
 
 @pytest.fixture
