@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from cni_provision.cli.view.paint import Paint
 from cni_provision.cli.view.paper import harmless
 from cni_provision.events import Executed
 
-WIDEST = 96  # a JSON text that is longer has a line for each value
+WIDEST = 88  # columns of a JSON value on one line
 STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -33,11 +34,30 @@ def stream(name: str, content: str, paint: Paint) -> Iterator[str]:
 
 
 def readable(content: str) -> list[str]:
-    """JSON on one line where it fits, otherwise indented; anything else as it is."""
+    """JSON with a line for each value that needs one; anything else as it is."""
     try:
-        value = json.loads(content)
-    except ValueError:
+        return [harmless(line) for line in spread(json.loads(content))]
+    except (ValueError, RecursionError):
         return [harmless(line) for line in content.splitlines()]
-    short = json.dumps(value, ensure_ascii=False)
-    whole = short if len(short) <= WIDEST else json.dumps(value, ensure_ascii=False, indent=2)
-    return [harmless(line) for line in whole.splitlines()]
+
+
+def spread(value: Any, before: str = "", after: str = "") -> Iterator[str]:
+    """A value on one line where it fits, else its parts on lines of their own, two columns further in."""
+    short = f"{before}{quoted(value)}{after}"
+    if len(short) <= WIDEST or not isinstance(value, dict | list) or not value:
+        yield short
+        return
+    parts = [(f"{quoted(key)}: ", one) for key, one in value.items()] if isinstance(value, dict) else unnamed(value)
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield before + opening
+    for number, (key, one) in enumerate(parts, 1):
+        yield from (f"  {line}" for line in spread(one, key, "," if number < len(parts) else ""))
+    yield closing + after
+
+
+def unnamed(values: list[Any]) -> list[tuple[str, Any]]:
+    return [("", one) for one in values]
+
+
+def quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
