@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface, ip_network
-from typing import Optional
+from typing import Any, Optional
 
 from cni_provision.cni import skel
 from cni_provision.cni.results import decode_result
@@ -50,14 +50,27 @@ from cni_provision.cni.types import (
     Result,
     Route,
 )
-from cni_provision.net import address, bridge, container, link, masquerade, nft, reference, spoofcheck, sysctl
+from cni_provision.net import (
+    address,
+    bridge,
+    container,
+    link,
+    masquerade,
+    nft,
+    record,
+    reference,
+    spoofcheck,
+    sysctl,
+)
 from cni_provision.net.bridge import Vlan
+from cni_provision.net.container import Pair
 from cni_provision.net.link import Link, Settings
+from cni_provision.net.record import Attachment, Made
 from cni_provision.net.rtnl import Socket
 from cni_provision.net.undo import Undo
 
 CONTAINER = 2  # the index of its interface in the result
-DEFAULT_VLAN, LAST_VLAN = 1, 4094
+LAST_VLAN = 4094
 LONGEST_NAME = 15
 PORT_SECONDS = 2.5  # the reference's patience with a port
 NOT_AS_MADE = 100
@@ -97,7 +110,7 @@ class Network:
 
     @property
     def gateway_link(self) -> str:
-        return f"{self.bridge}.{self.vlan}" if self.vlan else self.bridge
+        return bridge.in_vlan(self.bridge, self.vlan) if self.vlan else self.bridge
 
 
 def network(call: Call) -> Network:
@@ -132,6 +145,8 @@ def check_together(net: Network) -> None:
         raise CNIError(INVALID_CONFIG, "cannot set hairpin mode and promiscuous mode at the same time")
     if net.leave_down and net.ipam:
         raise CNIError(INVALID_CONFIG, "cannot use IPAM when DisableContainerInterface flag is set")
+    if net.ipam == "bridge":
+        raise CNIError(INVALID_CONFIG, "`ipam.type` must be an IPAM plugin, not `bridge`")
     if net.gateway and len(net.gateway_link) > LONGEST_NAME:
         raise CNIError(INVALID_CONFIG, f"`bridge` `{net.bridge}` is too long for the gateway `{net.gateway_link}`")
 
@@ -175,26 +190,29 @@ def mac(call: Call) -> str | None:
 
 
 def add(call: Call) -> Result:
-    net = network(call)
-    with Socket() as host, Socket(call.netns_fd) as inside, Undo() as undo:
-        made = ensure_bridge(host, net)
-        outer = plug(call, net, made, host, inside)
-        undo.later(link.delete, host, outer)
-        connect_port(call, net, host, outer)
-        if net.check_source:
-            undo.later(spoofcheck.remove, owner(call))
-            spoofcheck.ensure(owner(call), outer.name, link.get(inside, call.ifname).mac)
-        layer3 = add_addresses(call, net, host, inside, undo) if net.ipam else Result()
-        if not net.leave_down:
-            link.change(inside, link.get(inside, call.ifname), Settings(up=True))
-            await_port(host, outer)
-        result = whole_result(call, net, host, inside, outer, layer3)
+    net, mine = network(call), attachment(call)
+    with record.held(mine), Socket() as host, Socket(call.netns_fd) as inside, Undo() as undo:
+        before = record.read(mine)
+        undo.later(record.restore, mine, before)
+        pair = plug(call, net, host, inside, undo)
+        connect_port(call, net, host, pair.outer)
+        planned = lease(call, net, undo) if net.ipam else Result()
+        take_off_rules(mine, before or record.NOTHING)  # of an ADD that was killed
+        add_rules(net, mine, pair, planned, undo)
+        if net.ipam:
+            configure(call, net, inside, pair.inner, planned)
+            if net.gateway:
+                ensure_gateway(net, host, planned, undo)
+        elif not net.leave_down:
+            link.change(inside, pair.inner, Settings(up=True))
+        port = pair.outer if net.leave_down else await_port(host, pair.outer)
+        result = whole_result(call, net, host, replace(pair, outer=port), planned)
         undo.keep()
     return result
 
 
-def owner(call: Call) -> str:
-    return nft.owner(call.config.text("name"), call.container_id, call.ifname)
+def attachment(call: Call) -> Attachment:
+    return Attachment("bridge", call.config.text("name"), call.container_id, call.ifname)
 
 
 def ensure_bridge(host: Socket, net: Network) -> Link:
@@ -206,44 +224,53 @@ def ensure_bridge(host: Socket, net: Network) -> Link:
 
 def ignore_router_advertisements(name: str) -> None:
     """A container must not be able to give the host routes."""
-    sysctl.write_if_present(f"net/ipv6/conf/{name}/accept_ra", "0")
+    sysctl.write_present({f"net/ipv6/conf/{name}/accept_ra": "0"})
 
 
-def plug(call: Call, net: Network, made: Link, host: Socket, inside: Socket) -> Link:
-    """The pair, its host end a port of the bridge and still down; returns the host end."""
+def plug(call: Call, net: Network, host: Socket, inside: Socket, undo: Undo) -> Pair:
+    """The pair, noted before it is made, its host end a port of the bridge and still down."""
+    made, mine = ensure_bridge(host, net), attachment(call)
     inner = Settings(name=call.ifname, mtu=net.mtu, mac=net.mac, netns_fd=call.netns_fd)
-    return container.connect(host, inside, inner, Settings(mtu=net.mtu, master=made.index))
+    outer = Settings(mtu=net.mtu, master=made.index)
+    pair = container.connect(host, inside, inner, outer, note=lambda name: record.write(mine, Made(name)))
+    undo.later(link.delete, host, pair.outer)
+    return pair
 
 
 def connect_port(call: Call, net: Network, host: Socket, outer: Link) -> None:
     if net.hairpin or net.isolated:
         bridge.set_port(host, outer, hairpin=net.hairpin, isolated=net.isolated)
-    join_vlans(net, host, outer, net.vlans)
+    bridge.join(host, outer, net.vlans, keep_default=net.keep_default_vlan)
     ignore_router_advertisements(outer.name)
     link.change(host, outer, Settings(up=True, alias=container.alias(net.name, call.container_id, call.ifname)))
 
 
-def join_vlans(net: Network, host: Socket, port: Link, vlans: frozenset[Vlan]) -> None:
-    if vlans and not net.keep_default_vlan:
-        bridge.delete_vlan(host, port, DEFAULT_VLAN)
-    for native in (True, False):
-        vids = [vlan.vid for vlan in vlans if vlan.native == native]
-        if vids:
-            bridge.add_vlans(host, port, vids, native=native)
-
-
-def add_addresses(call: Call, net: Network, host: Socket, inside: Socket, undo: Undo) -> Result:
-    """What IPAM gives, on the container's end and on the gateway."""
+def lease(call: Call, net: Network, undo: Undo) -> Result:
     ipam = call.delegate(net.ipam)
     undo.later(ipam.delete)
-    planned = with_gateways(net, ipam.add())
-    configure(call, net, inside, planned)
-    if net.gateway:
-        ensure_gateway(net, host, planned, undo)
+    return with_gateways(net, ipam.add())
+
+
+def add_rules(net: Network, mine: Attachment, pair: Pair, planned: Result, undo: Undo) -> None:
+    """The rules of this attachment, noted before they are made."""
+    rules: dict[str, Any] = {}
+    if net.check_source:
+        rules["spoofcheck"] = spoofcheck.noted(pair.outer.name, pair.inner.mac)
     if net.masquerade:
-        undo.later(masquerade.remove, owner(call))
-        masquerade.ensure(owner(call), addresses(planned))
-    return planned
+        rules["masquerade"] = masquerade.noted(addresses(planned))
+    record.write(mine, Made(pair.outer.name, pair.outer.index, rules))
+    undo.later(take_off_rules, mine, Made(rules=rules))
+    if net.check_source:
+        spoofcheck.ensure(mine.owner, pair.outer.name, pair.inner.mac)
+    if net.masquerade:
+        masquerade.ensure(mine.owner, addresses(planned))
+
+
+def take_off_rules(mine: Attachment, made: Made) -> None:
+    if "spoofcheck" in made.rules:
+        spoofcheck.remove(mine.owner)
+    if "masquerade" in made.rules:
+        masquerade.remove(mine.owner, masquerade.of_note(made.rules["masquerade"]))
 
 
 def with_gateways(net: Network, given: Result) -> Result:
@@ -276,26 +303,27 @@ def gateway_addresses(result: Result) -> list[IPInterface]:
     return list(dict.fromkeys(found))
 
 
-def configure(call: Call, net: Network, inside: Socket, planned: Result) -> None:
+def configure(call: Call, net: Network, inside: Socket, inner: Link, planned: Result) -> None:
     """The container's end: its addresses, announced to the neighbours, and its routes."""
     assert call.netns_fd is not None
     detect = "1" if net.detect_duplicates else "0"
-    for family, name, value in (
-        ("ipv4", "arp_notify", "1"),
-        ("ipv6", "ndisc_notify", "1"),
-        ("ipv6", "accept_dad", detect),
-        ("ipv6", "enhanced_dad", detect),
-    ):
-        sysctl.write_if_present(f"net/{family}/conf/{call.ifname}/{name}", value, call.netns_fd)
+    values = {
+        "ipv4/conf/{}/arp_notify": "1",
+        "ipv6/conf/{}/ndisc_notify": "1",
+        "ipv6/conf/{}/accept_dad": detect,
+        "ipv6/conf/{}/enhanced_dad": detect,
+    }
+    sysctl.write_present({f"net/{key.format(inner.name)}": value for key, value in values.items()}, call.netns_fd)
     gateways = [ip.gateway for ip in planned.ips if ip.gateway is not None]
-    routes = container.routes(planned.routes, gateways, link.get(inside, call.ifname).index)
-    container.configure(inside, call.netns_fd, call.ifname, addresses(planned), routes)
+    routes = container.routes(planned.routes, gateways, inner.index)
+    detecting = net.detect_duplicates
+    container.configure(inside, call.netns_fd, inner, addresses(planned), routes, detect_duplicates=detecting)
 
 
 def ensure_gateway(net: Network, host: Socket, planned: Result, undo: Undo) -> None:
     """The host's side: the gateways' addresses, a MAC address that stays, forwarding."""
-    made = link.get(host, net.bridge)
-    target = ensure_vlan_gateway(net, host, made, undo) if net.vlan else made
+    made = link.get(host, net.bridge)  # once more: its MAC address may be that of the new port
+    target = bridge.ensure_in_vlan(host, made, net.vlan, undo) if net.vlan else made
     wanted = gateway_addresses(planned)
     if address.ensure(host, target, wanted, replace=net.force_address):
         # a bridge follows the lowest MAC address of its ports until it is given one, and then the neighbours lose it
@@ -304,36 +332,21 @@ def ensure_gateway(net: Network, host: Socket, planned: Result, undo: Undo) -> N
         sysctl.write(FORWARDING[version], "1")
 
 
-def ensure_vlan_gateway(net: Network, host: Socket, made: Link, undo: Undo) -> Link:
-    """`<bridge>.<vlan>`: one end of a pair on the host whose other end is a port of that VLAN."""
-    found = link.find(host, net.gateway_link)
-    if found:
-        return found
-    bridge.add_vlans(host, made, [net.vlan], itself=True)
-    inner = Settings(name=net.gateway_link, mtu=made.mtu)
-    port = container.connect(host, host, inner, Settings(mtu=made.mtu, master=made.index))
-    undo.later(link.delete, host, port)
-    join_vlans(net, host, port, frozenset({Vlan(net.vlan, native=True)}))
-    for one in (port, link.get(host, net.gateway_link)):
-        link.change(host, one, Settings(up=True))
-    return link.get(host, net.gateway_link)
-
-
-def await_port(host: Socket, outer: Link) -> None:
+def await_port(host: Socket, outer: Link) -> Link:
     port = link.wait_until_operational(host, outer.name, PORT_SECONDS)
     if port.operstate != link.OPERSTATE_UP:
         raise CNIError(INTERNAL, f"bridge port in error state: `{port.name}` has operational state {port.operstate}")
+    return port
 
 
-def whole_result(call: Call, net: Network, host: Socket, inside: Socket, outer: Link, layer3: Result) -> Result:
+def whole_result(call: Call, net: Network, host: Socket, pair: Pair, planned: Result) -> Result:
     """The interfaces as they are now: a bridge's MAC address may have changed with its first port."""
-    on_host = [net.bridge, outer.name]
-    interfaces = [described(link.get(host, name)) for name in on_host]
-    interfaces.append(described(link.get(inside, call.ifname), call.netns))
+    made = link.get(host, net.bridge)
+    interfaces = [described(made), described(pair.outer), described(pair.inner, call.netns)]
     if net.ipam and net.gateway and net.vlan:
         interfaces.append(described(link.get(host, net.gateway_link)))
     dns = decode_result({"dns": call.config.get("dns")}, call.version).dns
-    return replace(layer3, cni_version=call.version, interfaces=tuple(interfaces), dns=dns or layer3.dns)
+    return replace(planned, cni_version=call.version, interfaces=tuple(interfaces), dns=dns or planned.dns)
 
 
 def described(found: Link, sandbox: str = "") -> Interface:
@@ -342,28 +355,21 @@ def described(found: Link, sandbox: str = "") -> Interface:
 
 def delete(call: Call) -> None:
     """Each step is done even when another fails, the interface first; what is gone already is fine."""
-    net = network(call)
-    with ExitStack() as steps:
-        if net.masquerade:
-            steps.callback(reference.remove_masquerade, net.name, call.container_id, call.ifname)
-            steps.callback(masquerade.remove, owner(call), addresses(call.prev_result or Result()))
-        if net.check_source:
-            steps.callback(reference.remove_spoofcheck, call.container_id, call.ifname)
-            steps.callback(spoofcheck.remove, owner(call))
-        if net.ipam:
-            steps.callback(call.delegate(net.ipam).delete)
-        steps.callback(unplug, call, net)
-
-
-def unplug(call: Call, net: Network) -> None:
-    """Delete the pair by its end in the container, or by the host's where the namespace cannot be opened."""
-    with Socket(call.netns_fd) as socket:
-        if call.netns_fd is not None:
-            found = link.find(socket, call.ifname)
-        else:
-            found = container.host_end(socket, net.name, call.container_id, call.ifname)
-        if found and found.kind == "veth":
-            link.delete(socket, found)
+    net, mine = network(call), attachment(call)
+    with record.held(mine):
+        made = record.read(mine) or record.NOTHING
+        with ExitStack() as steps:
+            if net.masquerade or "masquerade" in made.rules:
+                noted = masquerade.of_note(made.rules.get("masquerade"))
+                steps.callback(reference.remove_masquerade, net.name, call.container_id, call.ifname)
+                steps.callback(masquerade.remove, mine.owner, noted + addresses(call.prev_result or Result()))
+            if net.check_source or "spoofcheck" in made.rules:
+                steps.callback(reference.remove_spoofcheck, call.container_id, call.ifname)
+                steps.callback(spoofcheck.remove, mine.owner)
+            if net.ipam:
+                steps.callback(call.delegate(net.ipam).delete)
+            steps.callback(container.unplug, mine, made, call.netns_fd)
+        record.remove(mine)
 
 
 def check(call: Call) -> None:
@@ -395,7 +401,7 @@ def differences(call: Call, net: Network, expected: Result, host: Socket, inside
     if made.promiscuous != net.promiscuous:
         yield f"`{made.name}` is {'' if made.promiscuous else 'not '}promiscuous"
     if net.check_source:
-        yield from spoofcheck.missing(owner(call), outer.name, inner.mac)
+        yield from spoofcheck.missing(attachment(call).owner, outer.name, inner.mac)
     if net.leave_down:
         return
     own = [ip.address for ip in expected.ips if ip.interface in (None, CONTAINER)]
@@ -403,7 +409,7 @@ def differences(call: Call, net: Network, expected: Result, host: Socket, inside
     if net.gateway:
         yield from container.missing(host, net.gateway_link, gateway_addresses(expected), [])
     if net.masquerade:
-        yield from masquerade.check(owner(call), own)
+        yield from masquerade.check(attachment(call).owner, own)
 
 
 def status(call: Call) -> None:
@@ -424,19 +430,14 @@ def status(call: Call) -> None:
 def gc(call: Call) -> None:
     """Everything of this network but what the valid attachments have; each step is done even when another fails."""
     net = network(call)
-    owners = {nft.owner(net.name, *attachment) for attachment in call.valid_attachments}
+    owners = {nft.owner(net.name, *one) for one in call.valid_attachments}
     with ExitStack() as steps:
         steps.callback(masquerade.gc, net.name, owners)
         steps.callback(spoofcheck.gc, net.name, owners)
         if net.ipam:
             steps.callback(call.delegate(net.ipam).gc)
-        steps.callback(unplug_stale, call, net)
-
-
-def unplug_stale(call: Call, net: Network) -> None:
-    with Socket() as host:
-        for one in container.stale_ends(link.dump(host), net.name, call.valid_attachments):
-            link.delete(host, one)
+        steps.callback(container.unplug_stale, net.name, call.valid_attachments)
+    record.gc("bridge", net.name, owners)
 
 
 PLUGIN = skel.Plugin(

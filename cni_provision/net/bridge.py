@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from socket import AF_BRIDGE
 
-from cni_provision.net import link, rtnl
+from cni_provision.net import container, link, rtnl
 from cni_provision.net.errors import NetError
 from cni_provision.net.link import IFLA_BR_VLAN_FILTERING, IFLA_EXT_MASK, INFO, Link, Settings
 from cni_provision.net.rtnl import Socket
+from cni_provision.net.undo import Undo
 
 IFLA_PROTINFO, IFLA_AF_SPEC = 12, 26
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
@@ -20,6 +21,7 @@ FLAGS_MASTER, FLAGS_SELF = 1, 2
 VLAN_INFO = struct.Struct("=HH")  # flags, VLAN id
 PVID, UNTAGGED, RANGE_BEGIN, RANGE_END = 0x2, 0x4, 0x8, 0x10
 RTEXT_FILTER_BRVLAN = 2
+DEFAULT_VLAN = 1
 
 
 @dataclass(frozen=True, order=True)
@@ -108,15 +110,47 @@ def ensure(socket: Socket, name: str, *, mtu: int | None, promiscuous: bool, vla
 
     NetError EEXIST when the name belongs to another kind of interface.
     """
-    if link.find(socket, name) is None:
+    found = link.find(socket, name)
+    if found is None:
         with rtnl.tolerating(errno.EEXIST):
             link.create(socket, link.bridge(vlan_filtering=vlan_filtering), Settings(name=name, mtu=mtu))
-    found = link.get(socket, name)
+        found = link.get(socket, name)
     if found.kind != "bridge":
         raise NetError(errno.EEXIST, f'"{name}" already exists but is not a bridge')
     if not found.up or (promiscuous and not found.promiscuous):
         link.change(socket, found, Settings(up=True, promiscuous=promiscuous or None))
     return found
+
+
+def join(socket: Socket, port: Link, wanted: Collection[Vlan], *, keep_default: bool = False) -> None:
+    """Put a port into VLANs, and without `keep_default` out of VLAN 1, where every port begins."""
+    if wanted and not keep_default:
+        delete_vlan(socket, port, DEFAULT_VLAN)
+    for native in (True, False):
+        vids = [vlan.vid for vlan in wanted if vlan.native == native]
+        if vids:
+            add_vlans(socket, port, vids, native=native)
+
+
+def in_vlan(name: str, vid: int) -> str:
+    """The name of the interface that stands for a bridge in one of its VLANs."""
+    return f"{name}.{vid}"
+
+
+def ensure_in_vlan(socket: Socket, bridge: Link, vid: int, undo: Undo) -> Link:
+    """`<bridge>.<vid>`, up: one end of a pair on the host whose other end is a port of that VLAN."""
+    name = in_vlan(bridge.name, vid)
+    found = link.find(socket, name)
+    if found:
+        return found
+    add_vlans(socket, bridge, [vid], itself=True)
+    outer = Settings(mtu=bridge.mtu, master=bridge.index)
+    pair = container.connect(socket, socket, Settings(name=name, mtu=bridge.mtu), outer)
+    undo.later(link.delete, socket, pair.outer)
+    join(socket, pair.outer, {Vlan(vid, native=True)})
+    for one in (pair.outer, pair.inner):
+        link.change(socket, one, Settings(up=True))
+    return pair.inner
 
 
 def port_differences(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Optional, Protocol
 
 from cni_provision.net import address, link, route, sysctl
 from cni_provision.net.address import IPInterface
 from cni_provision.net.errors import NetError
 from cni_provision.net.link import Link, Settings
+from cni_provision.net.record import Attachment, Made
 from cni_provision.net.route import IPNetwork, Route
 from cni_provision.net.rtnl import IPAddress, NetlinkError, Socket
 
@@ -44,47 +45,67 @@ class PlannedRoute(Protocol):
     def scope(self) -> Optional[int]: ...
 
 
-def connect(host: Socket, container: Socket, inner: Settings, outer: Settings) -> Link:
+@dataclass(frozen=True)
+class Pair:
+    """A veth pair: `outer` on the host's side, `inner` in the container."""
+
+    outer: Link
+    inner: Link
+
+
+def connect(
+    host: Socket,
+    container: Socket,
+    inner: Settings,
+    outer: Settings,
+    note: Callable[[str], object] = lambda name: None,
+) -> Pair:
     """Make a veth pair: `inner` in the container, `outer` here, named `veth` and 8 hexadecimal digits.
 
-    Returns the host's end. NetError EEXIST when the container has an interface of that name.
+    `note` gets that name before there is such an interface. NetError EEXIST when the container has one like `inner`.
     """
+    assert inner.name is not None
     for _ in range(NAME_ATTEMPTS):
         name = f"veth{os.urandom(4).hex()}"
+        note(name)
         try:
             link.create(host, link.veth(inner), replace(outer, name=name))
         except NetlinkError as error:
             if error.errno != errno.EEXIST:
                 raise
-            if inner.name and link.find(container, inner.name):
+            if link.find(container, inner.name):
                 raise NetError(errno.EEXIST, f"the container has an interface `{inner.name}` already") from error
         else:
-            return link.get(host, name)
+            return Pair(link.get(host, name), link.get(container, inner.name))
     raise NetError(errno.EEXIST, f"{NAME_ATTEMPTS} random interface names are all taken")
 
 
 def configure(
-    socket: Socket, netns_fd: int, ifname: str, addresses: Sequence[IPInterface], routes: Iterable[Route]
+    socket: Socket,
+    netns_fd: int,
+    inner: Link,
+    addresses: Sequence[IPInterface],
+    routes: Iterable[Route],
+    *,
+    detect_duplicates: bool = True,
 ) -> None:
     """Give an interface its addresses, bring it up, wait until IPv6 ones are usable, add the routes."""
-    found = link.get(socket, ifname)
     has_ipv6 = any(one.version == 6 for one in addresses)
     if has_ipv6:
-        allow_ipv6(ifname, netns_fd)
+        allow_ipv6(inner.name, netns_fd)
     for one in addresses:
-        address.add(socket, found, one)
-    link.change(socket, found, Settings(up=True))
+        address.add(socket, inner, one, 0 if detect_duplicates or one.version == 4 else address.IFA_F_NODAD)
+    link.change(socket, inner, Settings(up=True))
     if has_ipv6:
-        address.wait_until_usable(socket, found, DAD_SECONDS)
+        address.wait_until_usable(socket, inner, DAD_SECONDS)
     for planned in routes:
-        route.add(socket, planned, ifname)
+        route.add(socket, planned, inner.name)
 
 
 def allow_ipv6(ifname: str, netns_fd: int) -> None:
     """Some runtimes start containers with IPv6 off; an address of the network says that it is wanted."""
-    for name in ("lo", ifname):
-        sysctl.write_if_present(f"net/ipv6/conf/{name}/disable_ipv6", "0", netns_fd)
-    sysctl.write_if_present(f"net/ipv6/conf/{ifname}/keep_addr_on_down", "1", netns_fd)
+    wanted = {f"net/ipv6/conf/{name}/disable_ipv6": "0" for name in ("lo", ifname)}
+    sysctl.write_present({**wanted, f"net/ipv6/conf/{ifname}/keep_addr_on_down": "1"}, netns_fd)
 
 
 def routes(planned: Iterable[PlannedRoute], gateways: Sequence[IPAddress], index: int) -> list[Route]:
@@ -153,6 +174,37 @@ def alias(network: str, container_id: str, ifname: str) -> Optional[str]:
 def host_end(socket: Socket, network: str, container_id: str, ifname: str) -> Optional[Link]:
     wanted = alias(network, container_id, ifname)
     return next((one for one in link.dump(socket) if wanted and one.alias == wanted), None)
+
+
+def unplug(attachment: Attachment, made: Made, netns_fd: Optional[int]) -> None:
+    """Delete a pair by its noted end on the host; else by that in the container, or the one whose alias names it."""
+    with Socket() as host:
+        if made.port and delete_port(host, made):
+            return
+        if netns_fd is None:
+            outer = host_end(host, attachment.network, attachment.container_id, attachment.ifname)
+            if outer:
+                link.delete(host, outer)
+            return
+    with Socket(netns_fd) as inside:
+        inner = link.find(inside, attachment.ifname)
+        if inner and inner.kind == "veth":
+            link.delete(inside, inner)
+
+
+def delete_port(host: Socket, made: Made) -> bool:
+    """Delete the noted end of a pair; False where it is gone, or its index belongs to something else now."""
+    found = link.find_index(host, made.index) if made.index else link.find(host, made.port)
+    if found is None or (found.name, found.kind) != (made.port, "veth"):
+        return False
+    link.delete(host, found)
+    return True
+
+
+def unplug_stale(network: str, valid: Collection[tuple[str, str]]) -> None:
+    with Socket() as host:
+        for one in stale_ends(link.dump(host), network, valid):
+            link.delete(host, one)
 
 
 def stale_ends(links: Iterable[Link], network: str, valid: Collection[tuple[str, str]]) -> list[Link]:

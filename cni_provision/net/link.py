@@ -173,6 +173,15 @@ def get(socket: Socket, name: str) -> Link:
     return _ask(socket, INFO.pack(0, 0, 0, 0, 0) + rtnl.text(IFLA_IFNAME, name), name)
 
 
+def find_index(socket: Socket, index: int) -> Link | None:
+    try:
+        return by_index(socket, index)
+    except NetlinkError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+
+
 def by_index(socket: Socket, index: int) -> Link:
     """The link of that number; NetlinkError ENODEV when there is none."""
     return _ask(socket, INFO.pack(0, 0, index, 0, 0), f"#{index}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Sequence
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
 from typing import Union
 
 from cni_provision.net import nft
@@ -51,6 +51,31 @@ def remove(owner: str, addresses: Sequence[Address] = ()) -> None:
     with nft.table(TABLE) as table:
         keys = [(each.set, each.key) for each in (_element(owner, address) for address in addresses)]
         table.remove(keys or _keys_of(table, {owner}), {owner})
+
+
+def noted(addresses: Sequence[Address]) -> list[str]:
+    """What `cni_provision.net.record` keeps."""
+    return list(map(str, addresses))
+
+
+def of_note(note: object) -> list[Address]:
+    """The addresses in a record; none where it is not as `noted` made it."""
+    try:
+        return [ip_interface(one) for one in note] if isinstance(note, list) else []
+    except ValueError:
+        return []
+
+
+def restore(owner: str, note: object) -> list[str]:
+    """Make again what somebody took off; returns what that was, as sentences. What has another owner by now stays."""
+    addresses = of_note(note)
+    lost = check(owner, addresses)
+    if lost:
+        with nft.table(TABLE) as table, nft.lock():
+            nft.run(_script({address.network for address in addresses}))
+            wanted = [_element(owner, address) for address in addresses]
+            table.add([each for each in wanted if table.get(each.set, each.key) is None])
+    return list(lost)
 
 
 def check(owner: str, addresses: Sequence[Address]) -> tuple[str, ...]:

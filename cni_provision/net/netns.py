@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703  # _IO(0xb7, 3): only nsfs answers it
@@ -86,9 +87,18 @@ def setns(fd: int) -> None:
     if native is not None:
         native(fd, CLONE_NEWNET)
         return
+    _setns_of_libc()(fd, CLONE_NEWNET)
+
+
+@lru_cache(maxsize=1)
+def _setns_of_libc() -> Callable[[int, int], None]:
     import ctypes  # here, because it costs milliseconds that Python 3.12 need not pay
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"setns: {os.strerror(code)}")
+
+    def checked(fd: int, kind: int) -> None:
+        if libc.setns(fd, kind) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"setns: {os.strerror(code)}")
+
+    return checked

@@ -173,7 +173,7 @@ class Table:
         with lock():
             for _ in range(_TRIES):
                 generation = self._generation()
-                present = (self.get(*key) for key in keys)
+                present = (self.get(*key) for key in dict.fromkeys(keys))
                 ours = tuple(each for each in present if each and each.owner in owners)
                 if self._delete(ours, generation):
                     return ours

@@ -58,6 +58,11 @@ def missing(owner: str, port: str, mac: str) -> list[str]:
     return [f"nftables set `{TABLE} {name}` has no entry of this attachment for `{port}`" for name in absent]
 
 
+def noted(port: str, mac: str) -> list[str]:
+    """What `cni_provision.net.record` keeps."""
+    return [port, mac]
+
+
 def gc(network: str, valid: Collection[str]) -> None:
     """Remove what belongs to attachments of `network` whose owner is not in `valid`."""
     with nft.table(TABLE, BRIDGE) as table:

@@ -6,7 +6,10 @@ and `net.ipv4.conf.eth0/100.arp_notify` are the same.
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from cni_provision.net import netns
 from cni_provision.net.errors import NetError
@@ -26,11 +29,11 @@ def path(key: str) -> str:
 
 
 def read(key: str, netns_fd: int | None = None) -> str:
-    fd = _open(key, os.O_RDONLY, netns_fd)
-    try:
-        return os.read(fd, 4096).decode().strip()
-    finally:
-        os.close(fd)
+    """FileNotFoundError where this kernel has no such parameter."""
+    found = _read_present([key], netns_fd)
+    if key not in found:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(key))
+    return found[key]
 
 
 def write(key: str, value: str, netns_fd: int | None = None) -> None:
@@ -38,33 +41,54 @@ def write(key: str, value: str, netns_fd: int | None = None) -> None:
 
     FileNotFoundError where this kernel has no such parameter, NetError for anything else.
     """
+    if write_present({key: value}, netns_fd):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(key))
+
+
+def write_present(values: Mapping[str, str], netns_fd: int | None = None) -> set[str]:
+    """As `write`, for several at once; returns the keys that this kernel does not have (IPv6 off, older kernel)."""
+    present = _read_present(list(values), netns_fd)
+    differing = [key for key in present if present[key] != values[key]]
+    with _opened(differing, os.O_WRONLY, netns_fd) as descriptors:
+        for key, descriptor in zip(differing, descriptors):
+            if descriptor is not None:
+                _set(descriptor, key, values[key])
+    return values.keys() - present.keys()
+
+
+def _set(descriptor: int, key: str, value: str) -> None:
     try:
-        if read(key, netns_fd) != value:
-            _write(key, value, netns_fd)
-    except FileNotFoundError:
-        raise
+        os.write(descriptor, value.encode())
     except OSError as error:
-        raise NetError(error.errno, f"cannot write `{value}` to `{path(key)}`: {error.strerror}") from error
+        raise NetError(error.errno or 0, f"cannot write `{value}` to `{path(key)}`: {error.strerror}") from error
 
 
-def _write(key: str, value: str, netns_fd: int | None) -> None:
-    fd = _open(key, os.O_WRONLY, netns_fd)
+def _read_present(keys: Sequence[str], netns_fd: int | None) -> dict[str, str]:
+    with _opened(keys, os.O_RDONLY, netns_fd) as descriptors:
+        opened = [(key, one) for key, one in zip(keys, descriptors) if one is not None]
+        return {key: os.read(one, 4096).decode().strip() for key, one in opened}
+
+
+@contextmanager
+def _opened(keys: Sequence[str], flags: int, netns_fd: int | None) -> Iterator[list[int | None]]:
+    """A descriptor of each parameter, None where there is none, in one visit to the namespace."""
+    files = [path(key) for key in keys]
+    descriptors: list[int | None] = []
     try:
-        os.write(fd, value.encode())
+        if files:
+            with netns.inside(netns_fd):
+                descriptors.extend(_open(file, flags) for file in files)
+        yield descriptors
     finally:
-        os.close(fd)
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
-def write_if_present(key: str, value: str, netns_fd: int | None = None) -> bool:
-    """As `write`; False where this kernel has no such parameter (IPv6 off, older kernel)."""
+def _open(file: str, flags: int) -> int | None:
     try:
-        write(key, value, netns_fd)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _open(key: str, flags: int, netns_fd: int | None) -> int:
-    file = path(key)
-    with netns.inside(netns_fd):
         return os.open(file, flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NetError(error.errno or 0, f"cannot open `{file}`: {error.strerror}") from error

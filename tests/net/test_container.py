@@ -77,11 +77,15 @@ def test_a_pair_is_configured_and_looked_at(make_netns: Callable[[], int]) -> No
     own = [ip_interface("10.0.0.2/24"), ip_interface("fd00::2/64")]
     with Socket(here) as host, Socket(there) as inside:
         sysctl.write("net/ipv6/conf/default/disable_ipv6", "1", there)
-        outer = container.connect(host, inside, Settings(name="eth0", netns_fd=there), Settings(alias="a"))
+        names: list[str] = []
+        inner = Settings(name="eth0", netns_fd=there)
+        pair = container.connect(host, inside, inner, Settings(alias="a"), note=names.append)
+        outer = pair.outer
+        assert names == [outer.name]
         assert (outer.name[:4], len(outer.name)) == ("veth", 12)
         link.change(host, outer, Settings(up=True))
-        planned = container.routes([types.Route(V4), types.Route(V6)], GATEWAYS, link.get(inside, "eth0").index)
-        container.configure(inside, there, "eth0", own, planned)
+        planned = container.routes([types.Route(V4), types.Route(V6)], GATEWAYS, pair.inner.index)
+        container.configure(inside, there, pair.inner, own, planned)
         assert {one.interface for one in address.dump(inside, link.get(inside, "eth0"))} >= set(own)
         assert container.missing(inside, "eth0", own, [V4, V6]) == []
         assert container.missing(inside, "eth0", [ip_interface("10.0.0.2/16")], [ip_network("198.51.100.0/24")]) == [
@@ -96,7 +100,7 @@ def test_a_pair_is_configured_and_looked_at(make_netns: Callable[[], int]) -> No
 @pytest.mark.root
 def test_the_host_end_is_found_by_its_attachment(netns_fd: int) -> None:
     with Socket(netns_fd) as socket:
-        made = container.connect(socket, socket, Settings(name="eth0"), Settings())
+        made = container.connect(socket, socket, Settings(name="eth0"), Settings()).outer
         link.change(socket, made, Settings(alias=container.alias("pods", "abc", "eth0")))
         found = container.host_end(socket, "pods", "abc", "eth0")
         assert found is not None

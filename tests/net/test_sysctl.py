@@ -47,6 +47,8 @@ def test_a_value_that_the_kernel_refuses(netns_fd: int) -> None:
 
 
 @pytest.mark.root
-def test_a_parameter_that_may_be_absent(netns_fd: int) -> None:
-    assert not sysctl.write_if_present("net/ipv4/conf/absent/arp_notify", "1", netns_fd)
-    assert sysctl.write_if_present("net/ipv4/ip_forward", "1", netns_fd)
+def test_parameters_that_may_be_absent(netns_fd: int) -> None:
+    absent, present = "net/ipv4/conf/absent/arp_notify", "net/ipv4/ip_forward"
+    assert sysctl.write_present({absent: "1", present: "1"}, netns_fd) == {absent}
+    assert sysctl.read(present, netns_fd) == "1"
+    assert sysctl.write_present({present: "1"}, netns_fd) == set()
