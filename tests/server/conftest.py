@@ -177,3 +177,9 @@ def eventually(holds: Callable[[], object]) -> None:
                 return
         assert time.monotonic() < deadline, "it never held"
         time.sleep(0.002)
+
+
+@pytest.fixture
+def descriptors() -> Callable[[], int]:
+    """How many descriptors this process has open."""
+    return lambda: len(os.listdir("/proc/self/fd"))
