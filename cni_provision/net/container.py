@@ -19,6 +19,7 @@ from cni_provision.net.link import Link, Settings
 from cni_provision.net.record import Attachment, Made
 from cni_provision.net.route import IPNetwork, Route
 from cni_provision.net.rtnl import IPAddress, NetlinkError, Socket
+from cni_provision.net.undo import Undo
 
 NAME_ATTEMPTS = 10
 ALIAS_BYTES = 255
@@ -76,7 +77,11 @@ def connect(
             if link.find(container, inner.name):
                 raise NetError(errno.EEXIST, f"the container has an interface `{inner.name}` already") from error
         else:
-            return Pair(link.get(host, name), link.get(container, inner.name))
+            with Undo() as undo:
+                undo.later(delete_port, host, Made(name))
+                pair = Pair(link.get(host, name), link.get(container, inner.name))
+                undo.keep()
+            return pair
     raise NetError(errno.EEXIST, f"{NAME_ATTEMPTS} random interface names are all taken")
 
 
