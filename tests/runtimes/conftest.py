@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from cni_provision.artifact import builtin_plugins
 from cni_provision.artifact_build import build_plugin
-from tests.plugins.conftest import Namespace
+from tests.plugins.conftest import REFERENCE, Namespace
 from tests.runtimes.node import Node, joined, made_node
 
 # How the plugins of a node run, and what has to run on the node for it: every test runs once for each.
@@ -19,8 +20,10 @@ WAYS: dict[str, Callable[[Node], AbstractContextManager[object]]] = {"cold": lam
 
 @pytest.fixture(scope="session")
 def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of our plugins as they are installed."""
+    """A folder of our plugins as they are installed; what we do not have is there from the reference."""
     folder = tmp_path_factory.mktemp("opt-cni-bin")
+    for reference in REFERENCE.glob("*"):
+        shutil.copy2(reference, folder)
     for name, source in builtin_plugins().items():
         (folder / name).write_bytes(build_plugin(source))
         (folder / name).chmod(0o755)

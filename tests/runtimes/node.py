@@ -69,7 +69,7 @@ class Node(Namespace):
                 name for name in self._names("/var/lib/cni/networks", "*/*") if "." in name[:4] or ":" in name
             ],
             "namespaces": self._names("/run/netns"),
-            "records": self._names("/run/cni-provision/attachments"),
+            "records": [name for name in self._names("/run/cni-provision/attachments") if name != "lock"],
             "elements": self.elements(),
         }
         return {what: names for what, names in found.items() if names}
@@ -105,7 +105,7 @@ def conflist(version: str = "0.4.0", *more: dict) -> dict:
 
 @contextmanager
 def held(script: str, *flags: str) -> Iterator[int]:
-    """The process that holds new namespaces, as seen from here; it ends, with all that is in them, when its stdin does."""
+    """The process that holds new namespaces, as seen from here; it ends with all that is in them."""
     command = ["unshare", *flags, "--net", "--mount", "--propagation", "private", "sh", "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 
 from tests.runtimes import rootfs
-from tests.runtimes.node import NETWORK, Node, write
+from tests.runtimes.node import NETWORK, Node
 
 IMAGE = "localhost/busybox:local"
 SERVE = "echo served > /tmp/index.html; exec httpd -f -p 80 -h /tmp"  # busybox' wget crashes here, its httpd does not
 CONFIGURATION = f"""
 [network]
 network_backend = "cni"
-cni_plugin_dirs = ["/opt/cni/bin", "/usr/lib/cni"]
+cni_plugin_dirs = ["/opt/cni/bin"]
 network_config_dir = "/etc/cni/net.d"
 default_network = "{NETWORK}"
 [engine]

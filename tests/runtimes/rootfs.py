@@ -29,7 +29,7 @@ def image(name: str, command: list[str]) -> bytes:
     """What `docker save` would have written."""
     layer = tree()
     config = {
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": command},
+        "architecture": "amd64", "os": "linux", "config": {"Cmd": command, "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }  # fmt: skip
     manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]

@@ -87,7 +87,7 @@ def test_an_address_and_a_mac_that_are_asked_for(podman: Podman) -> None:
 
 def test_an_address_that_somebody_has(podman: Podman) -> None:
     podman.run("one", "--ip", "10.77.0.77")
-    with pytest.raises(AssertionError, match="10.77.0.77 is not available"):
+    with pytest.raises(AssertionError, match=r"10\.77\.0\.77 is not available"):
         podman.run("two", "--ip", "10.77.0.77")
 
 
