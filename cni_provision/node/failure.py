@@ -14,6 +14,7 @@ HINTS = {
     errno.EPERM: "look for an immutable file (`lsattr`) or a security module that forbids it",
     errno.EIO: "the disk has errors: see the kernel log of the node",
 }
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Failure(Exception):
@@ -33,5 +34,6 @@ class Failure(Exception):
 def of_system(error: OSError, doing: str = "") -> Failure:
     """A failed system call in words: what was being done, to what, why, and how to mend it."""
     where = f" `{error.filename}`" if isinstance(error.filename, str) else ""
-    what = f"cannot {doing}{where}" if doing else f"system call failed on{where}" if where else "system call failed"
+    verb = doing or ("write" if error.errno in CANNOT_WRITE else "use")
+    what = f"cannot {verb}{where or ' a file'}"
     return Failure(f"{what}: {error.strerror or error}", hint=HINTS.get(error.errno or 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 
 from cni_provision.node import attachments, files, live, observe
@@ -99,6 +100,8 @@ def findings(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
     yield from _loaded_before_ours(request, proposal)
     if any(change.kind == "plugin" and change.after for change in proposal.changes):
         yield from _cannot_execute(request)
+    for folder in (request.bin_dir, request.conf_dir):
+        yield from _open_to_others(folder)
     if not live.has_systemd() and any(key.startswith("unit:") for key in request.desired):
         yield NodeFinding("no-systemd", "systemd does not run here: declared units are left out")
 
@@ -119,3 +122,17 @@ def _cannot_execute(request: Request) -> Iterator[NodeFinding]:
     if os.statvfs(folder).f_flag & os.ST_NOEXEC:
         hint = "remount it without `noexec`, or declare another `bin_dir` in `cni_runtime`"
         yield NodeFinding("noexec", f"`{folder}` is mounted noexec: its plugins cannot run", hint)
+
+
+def _open_to_others(folder: str) -> Iterator[NodeFinding]:
+    """Runtimes run as root what stands in there."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return
+    if found.st_uid or (found.st_gid and found.st_mode & stat.S_IWGRP) or found.st_mode & stat.S_IWOTH:
+        message = (
+            f"`{folder}` can be changed by others than root (uid {found.st_uid}, mode {found.st_mode & 0o7777:04o})"
+        )
+        hint = f"whoever writes there becomes root: `chown root:root {folder} && chmod 755 {folder}`"
+        yield NodeFinding("open-folder", message, hint)
