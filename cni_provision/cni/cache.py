@@ -10,8 +10,9 @@ import base64
 import binascii
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from cni_provision.cni.types import IO_FAILURE, UNDECODABLE, CNIError, Result
 from cni_provision.cni.values import Config, decode_object, encode
 
 _KIND = "cniCacheV1"
+STALE_SECONDS = 60.0  # a broken file that is younger may be one that libcni is writing
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ResultCache:
 
     def write(self, network: NetworkConfig, attachment: Attachment, result: Result) -> None:
         """Raises CNIError 5 where it cannot."""
-        content = encode(_record(network, attachment, result))
+        content = encode(_encoded(network, attachment, result))
         path = self.path(network.name, attachment.key)
         scratch = os.path.join(self.scratch, hashlib.sha256(path.encode()).hexdigest()[:32] + ".result")
         try:
@@ -61,24 +63,22 @@ class ResultCache:
 
     def result(self, network: str, key: AttachmentKey, version: str) -> Result | None:
         """The final result, None where there is none. Raises CNIError 6 where the file is broken."""
-        path = self.path(network, key)
-        try:
-            raw = decode_object(_content(path))
-            if raw.get("kind") != _KIND:  # before libcni 0.8 the file was the result
+        raw = self._record(network, key)
+        if raw is not None and raw.get("kind") != _KIND:  # before libcni 0.8 the file was the result
+            with self._blaming(network, key):
                 return decode_result(raw, version)
-            cached = _cached(raw)
-        except FileNotFoundError:
-            return None
-        except (CNIError, OSError) as error:
-            raise CNIError(UNDECODABLE, f"the cached result {path} is broken", str(error)) from error
-        return cached.result if (cached.network, cached.attachment.key) == (network, key) else None
+        found = self._mine(raw, network, key)
+        return found.result if found else None
+
+    def read(self, network: str, key: AttachmentKey) -> Cached | None:
+        """All that is kept, None where there is nothing. Raises CNIError 6 for a file that is broken or older."""
+        return self._mine(self._record(network, key), network, key)
 
     def remove(self, network: str, key: AttachmentKey) -> None:
         """Forget one attachment; a file of the same name that is another's stays."""
         path = self.path(network, key)
         with suppress(CNIError, OSError):
-            cached = _cached(decode_object(_content(path)))
-            if (cached.network, cached.attachment.key) != (network, key):
+            if not _belongs(_cached(decode_object(_content(path))), network, key):
                 return
         with suppress(OSError):
             os.unlink(path)
@@ -91,16 +91,35 @@ class ResultCache:
                 if cached.network and cached.attachment.container_id:
                     yield cached
 
-    def broken(self, network: str) -> Iterator[str]:
-        """Files that may be this network's and say nothing: no JSON, or empty."""
-        for path in self._paths():
-            if os.path.basename(path).startswith(f"{network}-"):
-                try:
-                    decode_object(_content(path))
-                except CNIError:
-                    yield path
-                except OSError:
-                    continue
+    def collect(self, network: str) -> None:
+        """Remove what may be this network's and says nothing (no JSON, or empty), unless it is young."""
+        with suppress(CNIError):  # a folder that cannot be read fails whoever lists it
+            for path in self._paths():
+                if os.path.basename(path).startswith(f"{network}-"):
+                    _remove_silent(path)
+
+    def _record(self, network: str, key: AttachmentKey) -> dict[str, Any] | None:
+        with self._blaming(network, key):
+            try:
+                return decode_object(_content(self.path(network, key)))
+            except FileNotFoundError:
+                return None
+
+    def _mine(self, raw: dict[str, Any] | None, network: str, key: AttachmentKey) -> Cached | None:
+        if raw is None:
+            return None
+        with self._blaming(network, key):
+            found = _cached(raw)
+        return found if _belongs(found, network, key) else None
+
+    @contextmanager
+    def _blaming(self, network: str, key: AttachmentKey) -> Iterator[None]:
+        """Say in an error which file it is about."""
+        try:
+            yield
+        except (CNIError, OSError) as error:
+            path = self.path(network, key)
+            raise CNIError(UNDECODABLE, f"the cached result {path} is broken", str(error)) from error
 
     def _paths(self) -> list[str]:
         """Raises CNIError 5 where the folder exists and cannot be read."""
@@ -113,7 +132,7 @@ class ResultCache:
             raise CNIError(IO_FAILURE, f"cannot read {self.folder}: {error.strerror}") from error
 
 
-def _record(network: NetworkConfig, attachment: Attachment, result: Result) -> dict[str, Any]:
+def _encoded(network: NetworkConfig, attachment: Attachment, result: Result) -> dict[str, Any]:
     record: dict[str, Any] = {
         "kind": _KIND,
         "containerId": attachment.container_id,
@@ -140,6 +159,19 @@ def _cached(record: dict[str, Any]) -> Cached:
     capabilities = raw.mapping("capabilityArgs").raw
     attachment = Attachment(raw.text("containerId"), raw.text("netns"), raw.text("ifName"), args, capabilities)
     return Cached(raw.text("networkName"), attachment, _bytes(raw), decode_result(raw.get("result")))
+
+
+def _belongs(cached: Cached, network: str, key: AttachmentKey) -> bool:
+    return (cached.network, cached.attachment.key) == (network, key)
+
+
+def _remove_silent(path: str) -> None:
+    with suppress(OSError):
+        try:
+            decode_object(_content(path))
+        except CNIError:
+            if time.time() - os.stat(path).st_mtime > STALE_SECONDS:
+                os.unlink(path)
 
 
 def _bytes(raw: Config) -> bytes:

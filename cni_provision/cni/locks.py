@@ -1,4 +1,8 @@
-"""Locks between processes and threads alike: one file and one flock(2) each, gone with whoever held it."""
+"""Locks between processes, threads and tasks alike: one file and one flock(2) each, gone with whoever held it.
+
+To take one is an operation (`steps`), so that who waits in an event loop does not stop it:
+``with (yield from locks.exclusive(folder, "container c1", 10)): …``
+"""
 
 from __future__ import annotations
 
@@ -6,60 +10,73 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass
 
+from cni_provision.cni.steps import Wait
 from cni_provision.cni.types import IO_FAILURE, TRY_AGAIN_LATER, CNIError
 
 _PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
-@contextmanager
-def exclusive(folder: str, name: str, timeout: float) -> Iterator[None]:
+@dataclass(frozen=True)
+class Held:
+    """A lock that is ours until the end of the `with`."""
+
+    descriptor: int
+    path: str
+    remove: bool
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *raised: object) -> None:
+        if self.remove:
+            with suppress(OSError):
+                os.unlink(self.path)
+        os.close(self.descriptor)
+
+
+def exclusive(folder: str, name: str, timeout: float) -> Generator[Wait, None, Held]:
     """Alone; the file is removed at the end. Raises CNIError 11 when somebody else keeps it for `timeout` seconds."""
     path = _path(folder, name)
-    descriptor = _acquire(path, name, fcntl.LOCK_EX, timeout)
-    try:
-        yield
-    finally:
-        os.unlink(path)
-        os.close(descriptor)
+    return Held((yield from _acquire(path, name, fcntl.LOCK_EX, timeout)), path, remove=True)
 
 
-@contextmanager
-def shared(folder: str, name: str, timeout: float) -> Iterator[None]:
+def shared(folder: str, name: str, timeout: float) -> Generator[Wait, None, Held]:
     """Together with other `shared` holders, never with an `exclusive` one; the file stays."""
-    descriptor = _acquire(_path(folder, name), name, fcntl.LOCK_SH, timeout)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    path = _path(folder, name)
+    return Held((yield from _acquire(path, name, fcntl.LOCK_SH, timeout)), path, remove=False)
 
 
 def _path(folder: str, name: str) -> str:
     return os.path.join(folder, hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
 
 
-def _acquire(path: str, name: str, kind: int, timeout: float) -> int:
+def _acquire(path: str, name: str, kind: int, timeout: float) -> Generator[Wait, None, int]:
     deadline = time.monotonic() + timeout
     attempt = 0
     while True:
-        descriptor = _open(path)
-        if _locked(descriptor, path, kind):
+        descriptor = _attempt(path, kind)
+        if descriptor is not None:
             return descriptor
-        os.close(descriptor)
         if time.monotonic() >= deadline:
             raise CNIError(TRY_AGAIN_LATER, f"{name} is in use by another call since more than {timeout:g} s")
-        time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+        yield Wait(_PAUSES[min(attempt, len(_PAUSES) - 1)])
         attempt += 1
 
 
-def _open(path: str) -> int:
+def _attempt(path: str, kind: int) -> int | None:
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CNIError(IO_FAILURE, f"cannot open the lock {path}: {error.strerror}") from error
+    if _locked(descriptor, path, kind):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _locked(descriptor: int, path: str, kind: int) -> bool:

@@ -67,6 +67,18 @@ def test_what_is_written_is_read(cache: ResultCache) -> None:
     assert list(cache.attachments()) == []
 
 
+def test_everything_that_is_kept_of_one(cache: ResultCache) -> None:
+    cache.write(NETWORK, ATTACHMENT, RESULT)
+    found = cache.read("n", ATTACHMENT.key)
+    assert found
+    assert (found.network, found.attachment, found.config, found.result) == ("n", ATTACHMENT, NETWORK.content, RESULT)
+    assert cache.read("n", ("c2", "eth0")) is None
+    Path(cache.path("n", ATTACHMENT.key)).write_text('{"cniVersion":"1.0.0"}')
+    with pytest.raises(CNIError, match="is broken; `kind` must be cniCacheV1") as caught:
+        cache.read("n", ATTACHMENT.key)
+    assert caught.value.code == 6
+
+
 def test_a_write_that_fails_keeps_what_was_there(cache: ResultCache, tmp_path: Path) -> None:
     cache.write(NETWORK, ATTACHMENT, RESULT)
     broken = ResultCache(cache.folder, "/dev/null/scratch")
@@ -83,11 +95,14 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> Non
     assert caught.value.code == 5
 
 
-def test_broken_files_by_network(cache: ResultCache) -> None:
+def test_broken_files_are_collected_by_network_when_they_are_old(cache: ResultCache) -> None:
     cache.write(NETWORK, ATTACHMENT, RESULT)
     for name in ("n-c2-eth0", "m-c2-eth0"):
         Path(cache.folder, name).touch()
-    assert list(cache.broken("n")) == [str(Path(cache.folder, "n-c2-eth0"))]
+        os.utime(Path(cache.folder, name), (0, 0))
+    Path(cache.folder, "n-c3-eth0").touch()
+    cache.collect("n")
+    assert sorted(os.listdir(cache.folder)) == ["m-c2-eth0", "n-c1-eth0", "n-c3-eth0"]
 
 
 def test_two_attachments_may_share_a_name_and_none_takes_the_others(cache: ResultCache) -> None:

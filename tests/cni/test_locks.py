@@ -9,30 +9,43 @@ from pathlib import Path
 import pytest
 
 from cni_provision.cni import locks
+from cni_provision.cni.steps import Wait, drive, wait
 from cni_provision.cni.types import CNIError
 
 pytestmark = pytest.mark.usefixtures("no_new_descriptors")
 
 
+def exclusive(folder: str, name: str, timeout: float) -> locks.Held:
+    return drive(locks.exclusive(folder, name, timeout), wait)
+
+
+def shared(folder: str, name: str, timeout: float) -> locks.Held:
+    return drive(locks.shared(folder, name, timeout), wait)
+
+
 def test_one_at_a_time_and_nothing_left(tmp_path: Path) -> None:
-    with locks.exclusive(str(tmp_path), "container c1", 1):
+    with exclusive(str(tmp_path), "container c1", 1):
         with (
             pytest.raises(CNIError, match=r"container c1 is in use") as caught,
-            locks.exclusive(str(tmp_path), "container c1", 0.05),
+            exclusive(str(tmp_path), "container c1", 0.05),
         ):
             pass
         assert caught.value.code == 11
-        with locks.exclusive(str(tmp_path), "container c2", 0):
+        with exclusive(str(tmp_path), "container c2", 0):
             pass
     assert os.listdir(tmp_path) == []
 
 
 def test_shared_holders_keep_an_exclusive_one_out(tmp_path: Path) -> None:
     folder = str(tmp_path / "made")
-    one, other = (locks.shared(folder, "network n", 0) for _ in range(2))
-    with one, other, pytest.raises(CNIError), locks.exclusive(folder, "network n", 0.05):
+    with (
+        shared(folder, "network n", 0),
+        shared(folder, "network n", 0),
+        pytest.raises(CNIError),
+        exclusive(folder, "network n", 0.05),
+    ):
         pass
-    with locks.exclusive(folder, "network n", 0), pytest.raises(CNIError), locks.shared(folder, "network n", 0):
+    with exclusive(folder, "network n", 0), pytest.raises(CNIError), shared(folder, "network n", 0):
         pass
 
 
@@ -42,7 +55,7 @@ def test_threads_take_turns_though_the_file_comes_and_goes(tmp_path: Path) -> No
 
     def work() -> None:
         for _ in range(50):
-            with locks.exclusive(str(tmp_path), "x", 30):
+            with exclusive(str(tmp_path), "x", 30):
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -60,9 +73,9 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     counter.write_text("0")
     code = """
 import sys
-from cni_provision.cni import locks
+from cni_provision.cni import locks, steps
 for _ in range(50):
-    with locks.exclusive(sys.argv[1], "x", 30):
+    with steps.drive(locks.exclusive(sys.argv[1], "x", 30), steps.wait):
         number = int(open(sys.argv[2]).read())
         open(sys.argv[2], "w").write(str(number + 1))
 """
@@ -76,7 +89,19 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(CNIError, match="cannot open the lock") as caught,
-        locks.shared(str(tmp_path / "file"), "x", 0),
+        shared(str(tmp_path / "file"), "x", 0),
     ):
         pass
     assert caught.value.code == 5
+
+
+def test_whoever_waits_says_so_and_waits_elsewhere(tmp_path: Path) -> None:
+    held = exclusive(str(tmp_path), "x", 0)
+    waiting = locks.exclusive(str(tmp_path), "x", 5)
+    assert [next(waiting), waiting.send(None)] == [Wait(0.001), Wait(0.002)]
+    with held:
+        pass
+    with pytest.raises(StopIteration) as end:
+        waiting.send(None)
+    with end.value.value:
+        assert len(os.listdir(tmp_path)) == 1

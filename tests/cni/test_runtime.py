@@ -203,11 +203,20 @@ def test_gc_before_1_1_0_asks_no_plugin(node: Node, script: Script) -> None:
     assert len(node.calls) == 4
 
 
-def test_gc_never_takes_none_for_nothing_valid(node: Node) -> None:
+@pytest.mark.parametrize("valid", [None, "c1", b"c1", ["c1"], [["c1", "eth0"]], [("c1",)], [("c1", 0)], 5])
+def test_gc_takes_nothing_else_for_an_empty_list(node: Node, valid: Any) -> None:
     node.runtime.add(network(), C1)
     with pytest.raises(TypeError):
-        node.runtime.gc(network(), None)  # type: ignore[arg-type]
-    assert len(node.runtime.attachments()) == 1
+        node.runtime.gc(network(), valid)
+    assert (len(node.runtime.attachments()), node.asked[2:]) == (1, [])
+
+
+def test_gc_asks_plugins_though_the_cache_cannot_be_read(node: Node) -> None:
+    node.results.parent.mkdir()
+    node.results.touch()
+    with pytest.raises(CNIError, match="cannot read") as caught:
+        node.runtime.gc(network(), [("c1", "eth0")])
+    assert (caught.value.code, node.asked) == (5, ["GC first", "GC second"])
 
 
 def test_gc_collects_old_broken_files(node: Node) -> None:
