@@ -24,7 +24,8 @@ def of_node(context: click.Context, parameter: click.Parameter, value: Any) -> A
     """`-i` and `-e` without `--node`: whoever comes from cnitool means the interface by `-i`."""
     typed = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
     if typed and not context.params.get("node"):
-        raise click.UsageError(f"`{parameter.opts[0]}` needs `--node` here; the interface is `--ifname`", context)
+        meant = "; the interface is `--ifname`" if parameter.name == "inventory" else ""
+        raise click.UsageError(f"`{parameter.opts[0]}` needs `--node`{meant}", context)
     return value
 
 
@@ -284,8 +285,9 @@ def list_(network: str | None, where: Where) -> int:
     examples=(("", "in /etc/cni/net.d"), ("pods --conf-dir ./net.d", "if they are told to use `pods`")),
 )
 @click.argument("network", required=False, metavar="[NETWORK]", shell_complete=complete_network)
+@watch_options
 @where_options
-def which(network: str | None, where: Where) -> int:
+def which(network: str | None, watch: Watch, where: Where) -> int:
     """Tell which network containerd, CRI-O, libcni and Podman choose in the configuration folder, and why.
 
     With NETWORK: where it can be set (`cni_default_network` of CRI-O, `--network` of Podman) it is this one. Plugins
@@ -296,7 +298,7 @@ def which(network: str | None, where: Where) -> int:
         from cni_provision.cli.view.choices import text
         from cni_provision.cni.loaders import Folder, choices
 
-        folder = Folder(session.place.conf_dir, session.runtime.version)
+        folder = Folder(session.place.conf_dir, session.versions)
         session.emit(Text(text(choices(folder, network or ""))))
 
-    return operate("which", where, work)
+    return operate("which", where, work, watch)

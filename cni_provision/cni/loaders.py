@@ -136,7 +136,7 @@ def containerd(folder: Folder, name: str = "") -> Choice:
         except CNIError as error:
             looks.append(Look(file, "fatal", error.msg))
         else:
-            looks.append(Look(file, "chosen", _unusable(found.name), found.name))
+            looks.append(Look(file, "chosen", _unusable(folder, found), found.name))
     looks.extend(folder.others(suffixes))
     first = looks[0] if looks else Look("", "ignored")
     if first.verdict == "chosen":
@@ -228,19 +228,19 @@ def _by_name(folder: Folder, suffixes: Collection[str], name: str) -> Iterator[L
             yield Look(file, "unread", end)
             continue
         try:
-            network = folder.read(file).name
+            found = folder.read(file)
         except CNIError as error:
             end = f"{file} ends the search"
             yield Look(file, "fatal", error.msg)
             continue
-        if name and network == name:
+        if name and found.name == name:
             end = "the name is found"
-            yield Look(file, "chosen", _unusable(network), network)
-        elif network in seen:
-            yield Look(file, "hidden", f"{seen[network]} has the same name", network)
+            yield Look(file, "chosen", _unusable(folder, found), name)
+        elif found.name in seen:
+            yield Look(file, "hidden", f"{seen[found.name]} has the same name", found.name)
         else:
-            seen[network] = file
-            yield Look(file, "known", "", network)
+            seen[found.name] = file
+            yield Look(file, "known", "", found.name)
 
 
 def _hide(look: Look, taken: Collection[str]) -> Look:
@@ -252,13 +252,14 @@ def _chosen(look: Look, name: str) -> Look:
     return replace(look, verdict="chosen") if look.verdict == "known" and look.network == name else look
 
 
-def _unusable(name: str) -> str:
-    """What every ADD will say of a network of this name; loading does not look at it."""
+def _unusable(folder: Folder, found: Found) -> str:
+    """Why every ADD fails, where it does; those who load without asking do not see it."""
     try:
-        names.check_network(name)
+        names.check_network(found.name)
+        problem = folder.objection(found)
     except CNIError as error:
-        return f"every ADD fails: {error.msg}"
-    return ""
+        problem = error.msg
+    return f"every ADD fails: {problem}" if problem else ""
 
 
 def _nothing(suffixes: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cni_provision.cli.run.invocation import Emit
     from cni_provision.cni.config import NetworkConfig
     from cni_provision.cni.runtime import Attachment, Cached
+    from cni_provision.cni.types import CNIError
 
 NEW = "new"
 SUFFIXES = (".conflist", ".conf", ".json")
@@ -45,7 +46,7 @@ class Where:
         from cni_provision.cli.run.likeness import likeness
 
         with likeness(self, emit) as made:
-            yield Place(made.conf_dir, given or (made.bin_dir, PLUGIN_PATH), self.cache_dir, is_likeness=True)
+            yield Place(made.conf_dir, given or (made.bin_dir, PLUGIN_PATH), self.cache_dir, self.node)
 
     @property
     def words(self) -> list[str]:
@@ -64,18 +65,50 @@ class Place:
     conf_dir: str
     path: tuple[str, ...]
     cache_dir: str
-    is_likeness: bool = False  # made of an inventory
+    node: str | None = None  # whose inventory the folder was made of
 
     def network(self, name: str) -> NetworkConfig:
         """By name in the folder, or a file; raises `CNIError`."""
         from cni_provision.cni import config
 
-        return config.load_file(name) if is_file(name) else config.find(self.conf_dir, name)
+        if is_file(name):
+            return self.read(name)
+        try:
+            return config.find(self.conf_dir, name)
+        except config.NotFound as error:
+            raise self.no_network(name) from error
+
+    def read(self, file: str) -> NetworkConfig:
+        """The network of a file; the error names it."""
+        from cni_provision.cni import config
+        from cni_provision.cni.types import CNIError
+
+        try:
+            return config.load_file(file)
+        except CNIError as error:
+            said = error.msg if file in error.msg else f"{file}: {error.msg}"
+            raise CNIError(error.code, said, error.details) from error
+
+    def no_network(self, name: str) -> CNIError:
+        """That there is none of this name, and which there are."""
+        from cni_provision.cni import config
+        from cni_provision.cni.types import INVALID_CONFIG, CNIError
+
+        found = set()
+        for file in self.files():
+            with suppress(CNIError):
+                found.add(config.load_file(file).name)
+        there = f"there are {', '.join(sorted(found))}" if found else "there is none"
+        where = f"in {self.conf_dir}" if self.node is None else f"of node {self.node}"
+        return CNIError(INVALID_CONFIG, f"no network `{name}` {where}", there)
 
     def files(self) -> list[str]:
-        """The configurations of the folder, in order of name."""
+        """The configurations of the folder, in order of name; raises `CNIError` for what is no folder."""
         from cni_provision.cni import config
+        from cni_provision.cni.types import INVALID_CONFIG, CNIError
 
+        if os.path.exists(self.conf_dir) and not os.path.isdir(self.conf_dir):
+            raise CNIError(INVALID_CONFIG, f"cannot read {self.conf_dir}: Not a directory")
         return config.files(self.conf_dir, SUFFIXES)
 
 
@@ -142,8 +175,8 @@ def require_namespace(path: str) -> None:
     try:
         os.close(netns.open_path(path))
     except OSError as error:
-        named = Path("/run/netns", path)
-        meant = f"did you mean {named}" if "/" not in path and named.exists() else ""
+        named = Path("/run/netns", os.path.basename(path))
+        meant = f"did you mean {named}" if path != str(named) and named.is_file() else ""
         reason = f"cannot open the network namespace `{path}`: {error.strerror}"
         raise CNIError(INVALID_NETNS, reason, meant) from error
 

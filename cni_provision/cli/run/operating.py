@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cni_provision.cli.options import Output
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cni_provision.cli.run.tracing import Recorder
     from cni_provision.cni.config import NetworkConfig
     from cni_provision.cni.runtime import Attachment, Cached, Runtime
+    from cni_provision.cni.types import CNIError
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Session:
     place: Place
     runtime: Runtime
     recorder: Recorder | None = None
+    asked: dict[str, tuple[str, ...] | CNIError] = field(default_factory=dict)
 
     def network(self, name: str) -> NetworkConfig:
         """By name or file; raises `CNIError`."""
@@ -52,7 +54,6 @@ class Session:
     def plugins(self, name: str) -> list[str]:
         """The plugin of that name where there is one, else the plugins of a network; raises `CNIError`."""
         from cni_provision.cni import invoke
-        from cni_provision.cni.config import NotFound
         from cni_provision.cni.types import CNIError
 
         try:
@@ -61,10 +62,24 @@ class Session:
         except CNIError as absent:
             try:
                 network = self.network(name)
-            except NotFound:
-                raise absent from None
+            except CNIError as error:
+                raise CNIError(absent.code, f"{absent.msg}, and {error.msg}", error.details) from None
         types = [kind for plugin in network.plugins for kind in (plugin.type, plugin.ipam_type) if kind]
         return list(dict.fromkeys(types))
+
+    def versions(self, plugin: str) -> tuple[str, ...]:
+        """What a plugin speaks, asked once however often it is wanted; raises `CNIError`."""
+        from cni_provision.cni.types import CNIError
+
+        if plugin not in self.asked:
+            try:
+                self.asked[plugin] = self.runtime.version(plugin)
+            except CNIError as error:
+                self.asked[plugin] = error
+        answer = self.asked[plugin]
+        if isinstance(answer, CNIError):
+            raise answer
+        return answer
 
     def cached(self, network: str) -> list[Cached]:
         """The attachments of a network."""

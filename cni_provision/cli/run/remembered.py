@@ -22,7 +22,7 @@ IFNAME = "eth0"
 
 def meant(session: Session, name: str, container: Container, netns: str | None) -> tuple[NetworkConfig, Attachment]:
     """The network and the attachment; raises `UsageError` where several or none could be meant, and `CNIError`."""
-    written = session.network(name) if is_file(name) or session.place.is_likeness else None
+    written = session.network(name) if is_file(name) or session.place.node else None
     known = [one for one in session.cached(written.name if written else name) if container.may_be(one)]
     if netns and not container.container_id:
         known = [one for one in known if one.attachment.container_id == container.attachment(netns).container_id]

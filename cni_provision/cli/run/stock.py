@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cni_provision.cli.run.attaching import is_alive
 from cni_provision.cli.view.attachments import Attached, Lease, Network
-from cni_provision.events import DiagnosticFound
+from cni_provision.events import DiagnosticFound, Progress
 
 if TYPE_CHECKING:
     from cni_provision.cli.run.operating import Session
@@ -20,11 +20,15 @@ LEASES = "/var/lib/cni/networks"  # host-local's default
 
 
 def stock(session: Session, network: str | None) -> tuple[list[Network], list[Attached], list[Lease]]:
-    """Everything, or what belongs to one network."""
+    """Everything, or what belongs to one network; raises `CNIError` for one that nobody knows."""
     known = [pair for pair in networks(session) if network in (None, pair[0].name)]
     attached = [one for one in attachments(session) if network in (None, one.network)]
     keys = {(one.network, one.container, one.interface) for one in attached}
     given = [lease for _, config in known for lease in leases(config, keys)]
+    if network and not known and not attached:
+        raise session.place.no_network(network)
+    if not known and not attached:
+        session.emit(Progress(f"no network in {session.place.conf_dir}"))
     return [shown for shown, _ in known], attached, given
 
 
@@ -34,7 +38,7 @@ def networks(session: Session) -> Iterator[tuple[Network, NetworkConfig]]:
 
     for file in session.place.files():
         try:
-            config = session.place.network(file)
+            config = session.place.read(file)
         except CNIError as error:
             session.emit(DiagnosticFound("warning", error.msg, file=file))
             continue
