@@ -23,7 +23,7 @@ class File:
     """A regular file (digest = lower-case hex SHA-256 of its bytes) or a directory (digest = DIRECTORY).
 
     `label` is the SELinux context, kept as found where the inventory says nothing (None).
-    `kind` orders and names it: plugin, conflist, file, directory.
+    `kind` orders and names it: plugin, conflist, service (an executable or unit file of systemd), file, directory.
     """
 
     path: str
@@ -69,7 +69,7 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """plugin, conflist, file, directory, sysctl, module or unit."""
+        """plugin, conflist, service, file, directory, sysctl, module or unit."""
         state = self.after or self.before
         return state.kind if state else "file"
 
@@ -83,8 +83,8 @@ States = Mapping[str, State]
 Returns = Mapping[str, Optional[State]]
 """What each owned key becomes when nobody desires it any more: a file None, a sysctl its value before us."""
 
-ARRIVAL = {"directory": 0, "file": 1, "plugin": 2, "module": 3, "sysctl": 4, "conflist": 5, "unit": 9}
-DEPARTURE = {"conflist": 6, "plugin": 7, "file": 8, "unit": 9, "directory": 10}
+ARRIVAL = {"directory": 0, "file": 1, "plugin": 2, "module": 3, "sysctl": 4, "conflist": 5, "service": 10, "unit": 11}
+DEPARTURE = {"unit": 6, "conflist": 7, "plugin": 8, "file": 9, "service": 9, "directory": 12}
 
 
 def key_of(state: State) -> str:
@@ -108,11 +108,13 @@ def plan(desired: States, observed: States, owned: Returns) -> list[Change]:
 
 
 def _stays(change: Change, desired: States, owned: Returns) -> bool:
-    """A live value is never made absent nor restored where it is gone; a found directory stays as it is."""
+    """A module or sysctl is never made absent, no live value is restored where it is gone, a found directory stays."""
     if same(change.before, change.after):
         return True
     if isinstance(change.after or change.before, Live):
-        return change.after is None or (change.before is None and change.key not in desired)
+        if change.after is None:
+            return change.kind != "unit"
+        return change.before is None and change.key not in desired
     return _is_found_directory(change, owned)
 
 
@@ -132,7 +134,8 @@ def order(changes: Iterable[Change]) -> list[Change]:
     """The order of steps: plugins land before the conflists that name them, and leave after them.
 
     Kernel modules and sysctls come before conflists; new conflists come before old ones leave, so that
-    a runtime always finds one. Directories come first, parents before children, and leave last.
+    a runtime always finds one. Services begin when all else is there, and end before anything leaves.
+    Directories come first, parents before children, and leave last.
     """
     steps = sorted(changes, key=lambda change: change.key)
     arriving = [change for change in steps if change.after is not None]
@@ -198,11 +201,11 @@ def _replaces_other_bytes(change: Change) -> bool:
 
 
 def contested(desired: States, others: Mapping[str, tuple[str, Optional[State]]]) -> dict[str, str]:
-    """Desired key → the other owner that wants it too; directories and equal live values can be shared."""
+    """Desired key → the other owner that wants it too; directories, equal values and equal services can be shared."""
     found = {}
     for key, state in desired.items():
         owner, theirs = others.get(key, ("", None))
-        shared = isinstance(state, Live) and state == theirs
+        shared = state == theirs and (isinstance(state, Live) or state.kind == "service")
         if owner and not shared and state.kind != "directory":
             found[key] = owner
     return found

@@ -53,6 +53,7 @@ WORLD = {
     **{f"file:/etc/cni/net.d/{name}": files_at(f"/etc/cni/net.d/{name}", "conflist") for name in "ab"},
     **{f"file:{path}": directories_at(path) for path in ("/opt/cni", "/opt/cni/bin")},
     "file:/etc/sysctl.d/a": files_at("/etc/sysctl.d/a", "file"),
+    "file:/usr/server": files_at("/usr/server", "service"),
     **{f"{kind}:x": values_of(kind, "x") for kind in ("sysctl", "module", "unit")},
 }
 UNOWNED = "unowned"
@@ -129,9 +130,12 @@ RANK = [
     ("module", False),
     ("sysctl", False),
     ("conflist", False),
+    ("unit", True),
     ("conflist", True),
     ("plugin", True),
+    ("service", True),
     ("file", True),
+    ("service", False),
     ("unit", False),
     ("directory", True),
 ]
@@ -194,6 +198,18 @@ def test_a_module_is_not_unloaded_and_a_vanished_sysctl_is_not_restored() -> Non
     assert plan({}, by_key(Live("sysctl", "s", "1")), owned) == [
         Change("sysctl:s", Live("sysctl", "s", "1"), Live("sysctl", "s", "0"))
     ]
+
+
+def test_a_unit_of_ours_is_taken_out_of_service() -> None:
+    running = Live("unit", "u.service", "enabled active")
+    assert plan({}, by_key(running), {"unit:u.service": None}) == [Change("unit:u.service", running, None)]
+    assert plan({}, {}, {"unit:u.service": None}) == []
+
+
+def test_owners_share_equal_services() -> None:
+    server = file("/usr/server", kind="service")
+    assert contested(by_key(server), {"file:/usr/server": ("other", server)}) == {}
+    assert contested(by_key(server), {"file:/usr/server": ("other", file("/usr/server", "2"))}) != {}
 
 
 def test_an_undeclared_label_is_kept_and_a_declared_one_is_a_change() -> None:

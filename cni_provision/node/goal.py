@@ -13,9 +13,9 @@ from cni_provision.node.protocol import Reload, Request
 from cni_provision.plan import File, State, with_directories
 
 PARTS: dict[str, set[str]] = {
-    "plugins": {"plugin"},
+    "plugins": {"plugin", "service", "unit"},
     "conflists": {"conflist"},
-    "kernel": {"file", "module", "sysctl", "unit"},
+    "kernel": {"file", "module", "sysctl"},
     "verify": set(),
 }
 
@@ -128,10 +128,10 @@ def _kind(key: str, current: Generation) -> str:
 
 
 def _without_units(goal: Goal) -> Goal:
-    """Units count where systemd runs."""
+    """Units and what belongs to them count where systemd runs."""
     if live.has_systemd():
         return goal
-    desired = {key: state for key, state in goal.desired.items() if state.kind != "unit"}
+    desired = {key: state for key, state in goal.desired.items() if state.kind not in ("service", "unit")}
     returns = {key: state for key, state in goal.returns.items() if not key.startswith("unit:")}
     return replace(goal, desired=desired, returns=returns)
 

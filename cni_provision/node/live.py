@@ -2,7 +2,7 @@
 
 Values: a sysctl's text with single spaces; a module's `loaded`; a unit's words among `enabled`, `disabled`
 (or systemd's word for it, such as `static`), `active`, `inactive`, and `stale` while systemd has not read its
-file again.
+file again. A unit that is neither enabled nor active is as good as none.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ def read(reference: Live) -> Optional[Live]:
 def write(state: Live) -> None:
     """Make the value so; raises `Failure` or `OSError`."""
     WRITERS[state.kind](state)
+
+
+def remove(state: Live) -> None:
+    """Take a unit out of service; a module stays loaded, and a sysctl has always a value. Raises `Failure`."""
+    if state.kind == "unit":
+        run(["systemctl", "disable", "--now", "--", state.name], f"cannot take `{state.name}` out of service")
 
 
 def sysctl_path(name: str) -> str:
@@ -90,6 +96,8 @@ def _read_unit(reference: Live) -> Optional[str]:
     asked = reference.value.split()
     words = [shown.get("UnitFileState", "")] if set(asked) & set(ENABLING) else []
     words += [shown.get("ActiveState", "")] if set(asked) & set(RUNNING) else []
+    if set(words) <= {"disabled", "inactive"}:
+        return None
     return " ".join(words + ["stale"] * (shown.get("NeedDaemonReload") == "yes"))
 
 

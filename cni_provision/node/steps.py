@@ -8,7 +8,7 @@ from typing import Optional
 
 from cni_provision.node import blobs, files, live, paths
 from cni_provision.node.failure import Failure
-from cni_provision.plan import DIRECTORY, Change, File, State, same
+from cni_provision.plan import DIRECTORY, Change, File, Live, State, same
 
 
 def as_file(state: Optional[State]) -> Optional[File]:
@@ -100,6 +100,8 @@ def _remove(before: Optional[State]) -> None:
         files.remove_directory(before.path)  # type: ignore[union-attr]
     elif as_file(before):
         files.remove(before.path)  # type: ignore[union-attr]
+    elif isinstance(before, Live):
+        live.remove(before)
 
 
 def perform_afresh(change: Change, attributes: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ NAMES = {
     "module": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}"),
     "unit": re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,254}"),
 }
-KINDS = {"plugin", "conflist", "file", "directory"}
+KINDS = {"plugin", "conflist", "service", "file", "directory"}
 FORBIDDEN = ("/proc", "/sys", "/dev", paths.STATE)
 VALUE = re.compile(r"[ -~]{0,1024}")
 
