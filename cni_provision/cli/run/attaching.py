@@ -98,7 +98,7 @@ class Place:
         for file in self.files():
             with suppress(CNIError):
                 found.add(config.load_file(file).name)
-        there = f"there are {', '.join(sorted(found))}" if found else "there is none"
+        there = f"known: {', '.join(sorted(found))}" if found else "there is none"
         where = f"in {self.conf_dir}" if self.node is None else f"of node {self.node}"
         return CNIError(INVALID_CONFIG, f"no network `{name}` {where}", there)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cni_provision.cli.run.scratch import scratch
 from cni_provision.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def likeness(where: Where, emit: Emit) -> Iterator[Likeness]:
     inventory = select(Selection(where.inventory, where.extra_vars), emit)
     prepared = prepare(replace(inventory, nodes=(node_of(inventory, where.node or ""),)))
     tell(prepared.warnings, emit)
-    with tempfile.TemporaryDirectory(prefix="cni-provision-exec-") as folder:
-        yield written(prepared.desired[0], prepared.blobs, Path(folder))
+    with scratch("exec") as folder:
+        yield written(prepared.desired[0], prepared.blobs, folder)
 
 
 def node_of(inventory: Inventory, name: str) -> Node:

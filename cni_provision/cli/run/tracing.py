@@ -12,7 +12,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cni_provision.cli.run import recording
+from cni_provision.cli.run.scratch import scratch
 from cni_provision.events import Executed
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 @contextmanager
 def recorder(emit: Emit) -> Iterator[Recorder]:
     """A recorder; its folder goes with the block."""
-    with tempfile.TemporaryDirectory(prefix="cni-provision-trace-") as folder:
-        found = Recorder(emit, Path(folder, "bin"), Path(folder, "records"))
+    with scratch("trace") as folder:
+        found = Recorder(emit, folder / "bin", folder / "records")
         found.stands_in.mkdir()
         found.records.mkdir()
         yield found
