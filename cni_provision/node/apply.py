@@ -38,7 +38,7 @@ def plan(request: Request) -> Reply:
 def _described(request: Request, proposal: Proposal, number: int, findings: tuple[NodeFinding, ...]) -> Reply:
     return Reply(
         changes=proposal.changes,
-        diffs=diffs(proposal.changes, request.texts, {*proposal.goal.secret, *proposal.current.secret}),
+        diffs=diffs(proposal.changes, request, {*proposal.goal.secret, *proposal.current.secret}),
         findings=findings,
         generation=number,
         incomplete=proposal.current.incomplete,

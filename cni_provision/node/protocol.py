@@ -41,6 +41,7 @@ class Request:
     verified), remove, status, verify, plugins (list executables), attach / detach / ping (the mesh's pieces).
     `desired`: states by key; `variants`: more of them by architecture (Go's names), the node takes its own.
     `texts`: digest → small text files (conflists, drop-ins), so that diffs need no second question.
+    `secret`: keys of files whose bytes are never shown; digests of theirs are shown keyed with the run's `salt`.
     `expect`: generation and the digests and live values that the plan read, None = not asked.
     `checks` and `probe`: what to verify, see `cni_provision.checks`. `work`: verb-specific extras.
     """
@@ -58,6 +59,7 @@ class Request:
     prune: tuple[str, ...] = ()
     adopt: tuple[str, ...] = ()
     secret: tuple[str, ...] = ()
+    salt: str = ""
     conf_dir: str = "/etc/cni/net.d"
     bin_dir: str = "/opt/cni/bin"
     cache_dir: str = "/var/lib/cni"

@@ -19,7 +19,7 @@ from tests.node.conftest import Bytes, Node, request
 
 CASES = sorted((Path(__file__).parent.parent / "cases" / "node").glob("*.yaml"))
 LISTS = ("prune", "adopt", "only", "secret")
-PLAIN = ("owner", "force", "generation", "source", "rollback_on_failure", "expect", "verify", "work")
+PLAIN = ("owner", "force", "generation", "source", "rollback_on_failure", "expect", "verify", "work", "salt")
 
 pytestmark = pytest.mark.root
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from cni_provision.desired import Desired, request
@@ -23,11 +24,12 @@ class Origin:
     time: str
     inventory: str
     source: str
+    salt: str = ""
 
 
 def origin(inventory: Inventory) -> Origin:
     """This user, on this machine, now."""
-    return Origin(f"{user()}@{socket.gethostname()}", now(), inventory.digest, inventory.source)
+    return Origin(f"{user()}@{socket.gethostname()}", now(), inventory.digest, inventory.source, token_hex(16))
 
 
 def user() -> str:
@@ -51,6 +53,7 @@ def about(node: Node, verb: str, run: Origin) -> Request:
         inventory=run.inventory,
         source=run.source,
         time=run.time,
+        salt=run.salt,
         conf_dir=runtime.conf_dir,
         bin_dir=runtime.bin_dir,
         cache_dir=runtime.cache_dir,
@@ -59,4 +62,5 @@ def about(node: Node, verb: str, run: Origin) -> Request:
 
 def declaring(goal: Desired, verb: str, run: Origin) -> Request:
     """A question with everything that the node should have."""
-    return request(goal, verb, by=run.by, inventory=run.inventory, source=run.source, time=run.time)
+    asked = request(goal, verb, by=run.by, inventory=run.inventory, source=run.source, time=run.time)
+    return replace(asked, salt=run.salt)
