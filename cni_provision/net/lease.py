@@ -28,6 +28,9 @@ from ipaddress import (
 )
 from typing import Union
 
+from cni_provision.net import lease_index
+from cni_provision.net.lease_index import Index
+
 Address = Union[IPv4Address, IPv6Address]
 Interface = Union[IPv4Interface, IPv6Interface]
 Network = Union[IPv4Network, IPv6Network]
@@ -35,6 +38,7 @@ Network = Union[IPv4Network, IPv6Network]
 _LAST = "last_reserved_ip."
 _LOCK = "lock"
 _LINE_BREAK = "\r\n"
+TRIES = 64  # addresses one after the other that are tried before the directory is listed
 _ADDRESS = re.compile(r"\d+(\.\d+){3}|[0-9a-f]*:[0-9a-f:.]*")
 
 
@@ -126,40 +130,47 @@ def allocate(
     store: Store, index: int, ranges: RangeSet, attachment: Attachment, requested: Address | None = None
 ) -> tuple[Interface, Address]:
     """Reserve one address of range set number `index`: (address with prefix length, gateway)."""
-    chosen = _next_free(store, index, ranges) if requested is None else _requested(store, ranges, requested)
-    address, span = chosen
-    store.reserve(address, attachment, index)
+    if requested is None:
+        address, span = _reserve_next(store, index, ranges, attachment)
+    else:
+        address, span = requested, _range_of_request(ranges, requested)
+        if not store.reserve(address, attachment):
+            raise NotAvailable(f"requested IP address {address} is not available in range set {describe(ranges)}")
+    store.note_last(index, address, attachment)
     return span.interface(address), span.gateway
 
 
-def _next_free(store: Store, index: int, ranges: RangeSet) -> tuple[Address, Range]:
+def _reserve_next(store: Store, index: int, ranges: RangeSet, attachment: Attachment) -> tuple[Address, Range]:
+    """The first free one; the directory is listed only where many in a row are taken."""
+    following = candidates(ranges, store.last(index))
+    for address, span in itertools.islice(following, TRIES):
+        if store.reserve(address, attachment):
+            return address, span
     taken = store.names()
-    free = (each for each in candidates(ranges, store.last(index)) if str(each[0]) not in taken)
-    chosen = next(free, None)
-    if chosen is None:
-        raise NotAvailable(f"no IP addresses available in range set: {describe(ranges)}")
-    return chosen
+    for address, span in following:
+        if str(address) not in taken and store.reserve(address, attachment):
+            return address, span
+    raise NotAvailable(f"no IP addresses available in range set: {describe(ranges)}")
 
 
-def _requested(store: Store, ranges: RangeSet, address: Address) -> tuple[Address, Range]:
+def _range_of_request(ranges: RangeSet, address: Address) -> Range:
     span = range_of(ranges, address)
     if span is None:
         raise NotAvailable(f"{address} not in range set {describe(ranges)}")
     if address == span.gateway:
         raise NotAvailable(f"requested ip {address} is subnet's gateway")
-    if str(address) in store.names():
-        raise NotAvailable(f"requested IP address {address} is not available in range set {describe(ranges)}")
-    return address, span
+    return span
 
 
 class Store:
     """The leases of one network, under the lock: get one from `opened`."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, index: Index) -> None:
         self.directory = directory
+        self._index = index
 
-    def reserve(self, address: Address, attachment: Attachment, index: int) -> None:
-        """Write the lease. `FileExistsError` if the address is taken.
+    def reserve(self, address: Address, attachment: Attachment) -> bool:
+        """Write the lease; False if the address is taken.
 
         Not fsynced: after a power failure the container is gone as well, and a file that lost its content
         counts as free.
@@ -167,11 +178,22 @@ class Store:
         name = str(address)
         try:
             self._write(name, attachment.content, os.O_EXCL)
-            self._write(f"{_LAST}{index}", name, os.O_TRUNC)
         except FileExistsError:
-            raise
+            if self._read(name):
+                return False
+            self._write(name, attachment.content, os.O_TRUNC)
         except OSError:
             self._unlink(name)
+            raise
+        self._index.add(attachment.content, name)
+        return True
+
+    def note_last(self, index: int, address: Address, attachment: Attachment) -> None:
+        """Where the search in range set number `index` goes on; where that cannot be written, the lease goes, too."""
+        try:
+            self._write(f"{_LAST}{index}", str(address), os.O_TRUNC)
+        except OSError:
+            self.release(attachment, [address])
             raise
 
     def last(self, index: int) -> Address | None:
@@ -186,36 +208,47 @@ class Store:
         return frozenset(self._names())
 
     def owned(self, attachment: Attachment) -> tuple[Address, ...]:
-        """The addresses of one attachment; files without content, left by a crash, are removed on the way."""
-        exact, by_container = [], []
-        for name, content in self._leases():
-            if content == attachment.content:
-                exact.append(name)
-            elif content == attachment.container_id:
-                by_container.append(name)
-        return tuple(map(ip_address, exact or by_container))
+        """The addresses of one attachment; those in files of its container alone where it has no others."""
+        for holder in (attachment.content, attachment.container_id):
+            found = self._held_by(holder)
+            if found:
+                return tuple(map(ip_address, found))
+        return ()
+
+    def _held_by(self, holder: str) -> list[str]:
+        found = self._index.addresses(holder)
+        if found is not None and all(self._content(name) == holder for name in found):
+            return found
+        leases = list(self._leases())
+        self._index.rebuild(leases)
+        return [name for name, content in leases if content == holder]
 
     def holds(self, attachment: Attachment, address: Address) -> bool:
-        with suppress(OSError):
-            return self._read(str(address)) in (attachment.content, attachment.container_id)
-        return False
+        return self._content(str(address)) in (attachment.content, attachment.container_id)
 
     def release(self, attachment: Attachment, addresses: Sequence[Address]) -> None:
         """Give back those of `addresses` that `attachment` has; anybody else's stay."""
-        for address in addresses:
-            if self.holds(attachment, address):
-                self._unlink(str(address))
+        for name in map(str, addresses):
+            content = self._content(name)
+            if content in (attachment.content, attachment.container_id):
+                self._unlink(name)
+                self._index.discard(content, name)
 
     def retain(self, valid: Collection[Attachment]) -> tuple[Address, ...]:
         """Give back whatever belongs to no attachment of `valid`, and say what that was."""
         contents = {each.content for each in valid} | {each.container_id for each in valid}
-        stale = [name for name, content in self._leases() if content not in contents]
-        for name in stale:
+        stale = [(name, content) for name, content in self._leases() if content not in contents]
+        for name, content in stale:
             self._unlink(name)
-        return tuple(map(ip_address, stale))
+            self._index.discard(content, name)
+        return tuple(ip_address(name) for name, _ in stale)
+
+    def close(self) -> None:
+        """Nothing more is changed: the last thing to do under the lock."""
+        self._index.seal()
 
     def _leases(self) -> Iterator[tuple[str, str]]:
-        """(address, content) of each lease."""
+        """(address, content) of each lease; files without content, left by a crash, are removed on the way."""
         for name in self._names():
             content = self._read(name)
             if content:
@@ -225,6 +258,12 @@ class Store:
 
     def _names(self) -> list[str]:
         return [name for name in os.listdir(self.directory) if _ADDRESS.fullmatch(name)]
+
+    def _content(self, name: str) -> str:
+        """Nothing where there is no such lease."""
+        with suppress(OSError):
+            return self._read(name)
+        return ""
 
     def _read(self, name: str) -> str:
         descriptor = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
@@ -247,12 +286,22 @@ class Store:
 
 
 @contextmanager
-def opened(directory: str) -> Iterator[Store]:
+def opened(directory: str, indexes: str = lease_index.ROOT) -> Iterator[Store]:
     """The store in `directory`, made if it is not there, and locked as the reference plugin locks it."""
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    descriptor = os.open(os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _lock_file(directory)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield Store(directory)
+        store = Store(directory, Index(directory, indexes))
+        yield store
+        store.close()
     finally:
         os.close(descriptor)
+
+
+def _lock_file(directory: str) -> int:
+    path, flags = os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        return os.open(path, flags, 0o600)

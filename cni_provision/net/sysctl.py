@@ -23,7 +23,7 @@ def path(key: str) -> str:
     if dot >= 0 and (slash < 0 or dot < slash):
         key = key.translate(str.maketrans("./", "/."))
     parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts):
+    if not {"", ".", ".."}.isdisjoint(parts):
         raise ValueError(f"`{key}` is not a sysctl key")
     return "/".join((ROOT, *parts))
 

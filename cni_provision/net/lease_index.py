@@ -1,0 +1,119 @@
+"""Who holds which address of a lease directory, so that nobody has to read every lease to know.
+
+    /run/cni-provision/leases/<digest of its path>/<2 digits>   a line for each lease: digest of its content, address
+    /run/cni-provision/leases/<digest of its path>/stamp        which directory, as it was after our last change
+
+Others (the reference plugin) change the directory too, and know nothing of this. So we give the directory a time of
+our own after each change: whoever changes it afterwards sets another one, and the index is as good as none. What it
+says is a hint even so; leases are read before they are believed. All of it happens under the directory's lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Optional
+
+ROOT = "/run/cni-provision/leases"
+STAMP = "stamp"
+
+
+class Index:
+    """The index of one directory. Where it cannot be kept (no root, no `/run`), it never knows anything."""
+
+    def __init__(self, directory: str, root: str) -> None:
+        self._directory = directory
+        self._place = os.path.join(root, _digest(os.path.abspath(directory)))
+        self._valid = self._stamp() == _read(self._path(STAMP))
+        self._changed = False
+
+    def addresses(self, content: str) -> Optional[list[str]]:
+        """The leases with that content; None where the index does not know."""
+        if not self._valid:
+            return None
+        key = _digest(content)
+        lines = (line.split() for line in _read(self._path(key[:2])).splitlines())
+        return [line[1] for line in lines if len(line) == 2 and line[0] == key]
+
+    def add(self, content: str, address: str) -> None:
+        self._changed = True
+        if self._valid:
+            key = _digest(content)
+            self._write(key[:2], f"{key} {address}\n", os.O_APPEND)
+
+    def discard(self, content: str, address: str) -> None:
+        self._changed = True
+        if self._valid:
+            key = _digest(content)
+            lines = _read(self._path(key[:2])).splitlines(keepends=True)
+            self._write(key[:2], "".join(line for line in lines if line != f"{key} {address}\n"), os.O_TRUNC)
+
+    def rebuild(self, leases: Iterable[tuple[str, str]]) -> None:
+        """From (address, content) of every lease."""
+        self._valid = self._changed = True
+        with suppress(OSError):
+            os.makedirs(self._place, mode=0o700, exist_ok=True)
+        shards: dict[str, list[str]] = {name: [] for name in self._present()}
+        for address, content in leases:
+            key = _digest(content)
+            shards.setdefault(key[:2], []).append(f"{key} {address}\n")
+        for name, lines in shards.items():
+            self._write(name, "".join(lines), os.O_TRUNC)
+
+    def _present(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self._place) if name != STAMP]
+        except OSError:
+            return []
+
+    def seal(self) -> None:
+        """Say that the index is right again, after our own changes."""
+        if not (self._changed and self._valid):
+            return
+        now = time.time_ns()
+        with suppress(OSError):
+            os.utime(self._directory, ns=(now, now))
+            if (
+                os.stat(self._directory).st_mtime_ns == now
+            ):  # a file system that rounds could not tell others' changes
+                self._write(STAMP, self._stamp(), os.O_TRUNC)
+
+    def _stamp(self) -> str:
+        about = os.stat(self._directory)
+        return f"{about.st_dev} {about.st_ino} {about.st_mtime_ns}\n"
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._place, name)
+
+    def _write(self, name: str, content: str, flag: int) -> None:
+        try:
+            descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag, 0o600)
+            try:
+                if os.write(descriptor, content.encode()) != len(content):
+                    self._valid = False
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self._valid = False
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _read(path: str) -> str:
+    """Nothing where there is no such file of our own."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        about = os.fstat(descriptor)
+        if about.st_uid != os.geteuid():
+            return ""
+        return os.read(descriptor, about.st_size).decode("ascii", errors="replace")
+    finally:
+        os.close(descriptor)
