@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cni_provision.artifact import Artifact
+from cni_provision.desired_service import service
 from cni_provision.inventory.model import Kernel, Node
 from cni_provision.node.protocol import Reload, Request
 from cni_provision.plan import DIRECTORY, File, Live, State
@@ -34,8 +35,10 @@ class Desired:
     secret: tuple[str, ...] = ()
 
 
-def desired(node: Node, conflists: tuple[Conflist, ...], artifacts: Iterable[Artifact]) -> Desired:
-    """The goal of a node; an owner that is declared absent wants nothing."""
+def desired(
+    node: Node, conflists: tuple[Conflist, ...], artifacts: Iterable[Artifact], servers: Iterable[Artifact] = ()
+) -> Desired:
+    """The goal of a node; an owner that is declared absent wants nothing. `servers`: of the warm server."""
     declared = node.declarations
     if declared.state == "absent":
         return Desired(node)
@@ -46,11 +49,13 @@ def desired(node: Node, conflists: tuple[Conflist, ...], artifacts: Iterable[Art
     files += [file for architecture, file in executables if architecture is None]
     folders = [_folder(declared.runtime.conf_dir)] if conflists else []
     folders += [_folder(declared.runtime.bin_dir)] if executables else []
+    warm = service(servers if declared.runtime.server else ())
     return Desired(
         node,
-        states=_by_key([*folders, *files]) | _live(declared.kernel),
-        variants=_variants(executables),
-        texts={file.digest: text for file, text in written},
+        states=_by_key([*folders, *files]) | _live(declared.kernel) | dict(warm.states),
+        variants=_variants([*executables, *warm.variants]),
+        reloads=warm.reloads,
+        texts={file.digest: text for file, text in written} | dict(warm.texts),
         conflists=conflists,
         secret=tuple(_key(file) for file, _ in written if file.mode == SECRET),
     )

@@ -184,7 +184,10 @@ class MeshResult(Event):
 
 @dataclass(frozen=True)
 class NodeStatus(Event):
-    """What a node has, by its own record: generation (0: none), by whom, when, how many changes it is away."""
+    """What a node has, by its own record: generation (0: none), by whom, when, how many changes it is away.
+
+    `server`: the build of the warm plugin server that runs there; its counters are in `facts`.
+    """
 
     name = "node_status"
     node: str
@@ -194,6 +197,7 @@ class NodeStatus(Event):
     inventory: str | None = None
     drift: int | None = None
     incomplete: bool | None = None
+    server: str | None = None
     notes: Sequence[str] | None = None
     facts: Mapping[str, Any] | None = None
 

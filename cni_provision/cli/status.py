@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from cni_provision.cli.options import Output, Reach, Selection, output_options, reach_options, selection_options
 from cni_provision.cli.run.command import command as define
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     "show what nodes have: generation, by whom, drift",
     ("", "all nodes"),
     ("--json | jq 'select(.event == \"node_status\")'", "with every kept generation"),
+    ("--json | jq 'select(.event == \"node_status\") | .facts.server'", "the counters of the warm servers"),
 )
 @selection_options
 @reach_options
 @output_options
 def command(selection: Selection, reach: Reach, output: Output) -> int:
-    """Show what nodes have by their own record: which generation, by whom, when, and how far they drifted from it.
+    """Show what nodes have by their own record: which generation, by whom, when, how far they drifted from it, and
+    which build of the warm plugin server runs.
 
     The inventory only names the nodes here: `diff` compares with what it declares.
     """
@@ -55,5 +58,11 @@ def status_of(outcome: Outcome) -> NodeStatus:
         inventory=facts.get("inventory") or None,
         drift=facts.get("drift") if known else None,
         incomplete=outcome.reply.incomplete or None,
+        server=server_of(facts.get("server", {})),
         facts=facts,
     )
+
+
+def server_of(told: Mapping[str, Any]) -> str | None:
+    """The build of the warm server that runs; None where none does."""
+    return str(told.get("build", "starting")) if told.get("runs") else None

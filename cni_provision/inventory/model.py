@@ -110,6 +110,7 @@ class Runtime:
     conf_dir: Annotated[str, "the folder of conflists", kinds.FOLDER] = "/etc/cni/net.d"
     bin_dir: Annotated[str, "the folder of plugin executables", kinds.FOLDER] = "/opt/cni/bin"
     cache_dir: Annotated[str, "where results of attachments are kept", kinds.FOLDER] = "/var/lib/cni"
+    server: Annotated[bool, "whether systemd runs the warm server of `builtin` plugins"] = True
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cni_provision.node import files, generation, observe
+from cni_provision.node import files, generation, observe, server
 from cni_provision.node.generation import Generation
 from cni_provision.node.journal import unfinished
 from cni_provision.node.protocol import NodeFinding, Reply, Request
@@ -31,6 +31,7 @@ def status(request: Request) -> Reply:
         "drift": len(drifted),
         "owners": {name: _about(history.of(name)) for name in sorted({each.owner for each in history.generations})},
         "generations": [_about(each) for each in history.generations],
+        "server": server.told(),
     }
     findings = tuple(_remarks(request, current))
     return Reply(

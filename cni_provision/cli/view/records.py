@@ -18,14 +18,14 @@ def statuses(events: Iterable[NodeStatus]) -> list[str]:
     for event in events:
         rows.setdefault(status_row(event), []).append(event.node)
     return table(
-        ("node", "generation", "by", "at", "drift", "notes"), [(fold(names), *row) for row, names in rows.items()]
+        ("node", "generation", "by", "at", "drift", "server", "notes"), [(fold(names), *row) for row, names in rows.items()]
     )
 
 
 def status_row(event: NodeStatus) -> Row:
     drift = None if event.drift is None else (count(event.drift, "change") if event.drift else "none")
     notes = listed(("incomplete" if event.incomplete else "", *(event.notes or ())))
-    return (event.generation or "none", event.by, event.at, drift, notes)
+    return (event.generation or "none", event.by, event.at, drift, event.server, notes)
 
 
 def plugins(events: Iterable[PluginFound]) -> list[str]:

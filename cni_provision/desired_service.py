@@ -1,0 +1,98 @@
+"""The warm plugin server on a node: its executable, its units, and what follows a change of them. Pure.
+
+Only nodes with systemd get it: elsewhere plugins run without, and somebody who wants it starts it by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cni_provision.artifact import Artifact
+from cni_provision.node.protocol import Reload
+from cni_provision.plan import File, Live, State
+
+PATH = "/usr/local/libexec/cni-provision/server"
+FOLDER = "/etc/systemd/system"
+SERVICE, SOCKET = "cni-provision-server.service", "cni-provision-server.socket"
+
+# Capabilities: networks; namespaces; looking at callers; files of other owners in folders that configurations name.
+SERVICE_TEXT = f"""\
+# Written by cni-provision; changes here are undone by its next run
+[Unit]
+Description=CNI plugins, loaded once for all calls
+Requires={SOCKET}
+After={SOCKET}
+
+[Service]
+Type=notify
+ExecStart={PATH}
+Restart=on-failure
+RestartSec=100ms
+KillMode=mixed
+TimeoutStopSec=30
+OOMScoreAdjust=-500
+LimitNOFILE=65536
+UMask=0022
+# It serves only callers in its own mount, network and process namespace and below its own root directory: nothing
+# may stand here that gives it others (PrivateTmp=, ProtectSystem=, PrivateDevices= …).
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN CAP_SYS_PTRACE
+CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6 AF_PACKET
+RestrictNamespaces=net
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+
+[Install]
+WantedBy=multi-user.target
+"""
+SOCKET_TEXT = """\
+# Written by cni-provision; changes here are undone by its next run
+[Unit]
+Description=CNI plugins, loaded once for all calls
+
+[Socket]
+ListenStream=/run/cni-provision/server/socket
+SocketMode=0600
+DirectoryMode=0700
+Backlog=1024
+RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
+"""
+TEXTS = {f"{FOLDER}/{SERVICE}": SERVICE_TEXT, f"{FOLDER}/{SOCKET}": SOCKET_TEXT}
+RELOADS = (
+    Reload("systemd", ("systemctl", "daemon-reload"), tuple(TEXTS)),
+    # A pattern that matches what runs: where it was taken away there is nothing to restart, and no error.
+    Reload("plugin-server", ("systemctl", "try-restart", f"{SERVICE[:-1]}[{SERVICE[-1]}]"), (PATH, *TEXTS)),
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a node gets for the server: the same everywhere, and the executable by architecture."""
+
+    states: Mapping[str, State] = field(default_factory=dict)
+    variants: tuple[tuple[str, File], ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    reloads: tuple[Reload, ...] = ()
+
+
+def service(servers: Iterable[Artifact]) -> Service:
+    """For the executables of the server, one for each architecture; nothing where there are none."""
+    variants = tuple((each.architecture or "", _file(PATH, each.digest, 0o755)) for each in servers)
+    if not variants:
+        return Service()
+    files = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in TEXTS.items()}
+    units = {f"unit:{name}": Live("unit", name, "enabled active") for name in (SERVICE, SOCKET)}
+    states: dict[str, State] = {f"file:{path}": _file(path, digest, 0o644) for path, digest in files.items()}
+    return Service({**states, **units}, variants, {files[path]: text for path, text in TEXTS.items()}, RELOADS)
+
+
+def _file(path: str, digest: str, mode: int) -> File:
+    return File(path, digest, mode, kind="service")
