@@ -53,6 +53,14 @@ def vm(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Any bytes for the decoders and the plugin skeleton, guided by coverage: two minutes for each target."""
+    install(session)
+    session.install("atheris>=3.0")
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ["120"]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Every figure that the README claims, beside the peers' in the same run."""
     install(session)
