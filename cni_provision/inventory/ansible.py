@@ -16,9 +16,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_ansible")
 PROGRAM_VARIABLE = "CNI_PROVISION_ANSIBLE"
 # Nothing of the run but our own answer: no log, no callback that sends results elsewhere, no warnings that repeat.
 QUIET = {
-    "ANSIBLE_NO_LOG": "true",
     "ANSIBLE_STDOUT_CALLBACK": "minimal",
-    "ANSIBLE_CALLBACKS_ENABLED": "",
     "ANSIBLE_LOAD_CALLBACK_PLUGINS": "false",
     "ANSIBLE_LOG_PATH": os.devnull,
     "ANSIBLE_DEBUG": "false",
@@ -85,5 +83,5 @@ def arguments(question: Question) -> list[str]:
 def complaint(ran: Ran) -> str:
     """The part of Ansible's output that says what is wrong."""
     lines = [line.strip() for line in ran.output.decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("ERROR", "[ERROR]", "fatal:", "localhost | FAILED"))]
+    errors = [line for line in lines if line.startswith(("ERROR", "[ERROR]", "fatal:", '"msg":'))]
     return " ".join(errors or lines[-3:]) or f"it ended with {ran.code} and said nothing"

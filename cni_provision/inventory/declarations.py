@@ -131,7 +131,8 @@ class DeclarationReader:
     def sources(self, scope: Scope, pairs: Pairs) -> tuple[PluginSource, ...]:
         """Plugin sources with absolute paths."""
         stated = scope.sealed.variables.get("inventory_dir")
-        folder = str((stated and stated.value) or os.getcwd())
+        listed = stated and stated.value == "None"  # hosts of `-i host1,host2` stand in no file
+        folder = str(stated.value) if stated and not listed else os.getcwd()
         for source, item in pairs:
             check_source(source, item, self.complaints)
         return tuple(anchored(source, folder) for source, _ in pairs)

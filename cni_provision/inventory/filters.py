@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,10 @@ LOOKUP_HINT = "only `env` and `file` work without it; add `--reader ansible`"
 
 
 def to_bool(value: Any) -> bool:
-    """`yes on true 1` and their opposites. Raises ValueError for anything else, which Ansible takes as false."""
-    word = str(value).lower() if isinstance(value, (str, int)) else ""
-    if word not in TRUE + FALSE:
-        raise ValueError(f"`{value}` is neither true nor false")
+    """`yes on true 1` and their opposites; nothing is false. Of anything else Ansible disapproves: NeedsAnsible."""
+    word = str(value).lower() if isinstance(value, (str, int)) or value is None else "?"
+    if word not in TRUE + FALSE + ("", "none"):
+        raise NeedsAnsible(f"`{value}` is neither true nor false", hint="Ansible takes most such values as false")
     return word in TRUE
 
 
@@ -73,6 +73,8 @@ def combine(*mappings: Any, recursive: bool = False, list_merge: str = "replace"
         raise NeedsAnsible(f"only Ansible knows `combine(list_merge='{list_merge}')`", hint="add `--reader ansible`")
     result: dict[Any, Any] = {}
     for mapping in flat(mappings):
+        if mapping is None:
+            continue
         if not isinstance(mapping, Mapping):
             raise TypeError(f"`combine` takes mappings, not `{type(mapping).__name__}`")
         result = merged(result, mapping) if recursive else {**result, **mapping}
@@ -81,7 +83,8 @@ def combine(*mappings: Any, recursive: bool = False, list_merge: str = "replace"
 
 def flat(values: Iterable[Any]) -> list[Any]:
     """One level of lists removed."""
-    return [item for value in values for item in (value if not isinstance(value, (str, Mapping)) else [value])]
+    listed = (value if isinstance(value, Sequence) and not isinstance(value, str) else [value] for value in values)
+    return [item for value in listed for item in value]
 
 
 def merged(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -167,7 +170,9 @@ class Lookups:
             raise NeedsAnsible(f"only Ansible knows these options of the lookup `{kind}`", hint=LOOKUP_HINT)
         if name == "env":
             self.met_secret()
-        return [LOOKUPS[name](str(term), **options) for term in flat(terms)]
+        if not all(isinstance(term, str) for term in terms):
+            raise TypeError(f"the lookup `{kind}` takes names, each as an argument of its own")
+        return [LOOKUPS[name](term, **options) for term in terms]
 
 
 def from_environment(name: str, default: Any = "") -> Any:

@@ -114,6 +114,9 @@ class IniFile:
             self.tree.set_variable(name, key, located(literal(text), spot))
         except ValueError:
             self.complaints.error(f"`{PRIORITY}` must be a whole number", spot)
+        except TypeError as error:
+            message = f"Ansible cannot read `{text}`, a Python literal: {error}"
+            self.complaints.error(message, spot, "put the value in quotes, one more pair on the line of a host")
 
     def add_hosts(self, line: str, spot: Spot) -> None:
         """A host or a range of hosts, with variables behind it."""
@@ -148,7 +151,7 @@ def within(spot: Spot, line: str, start: int, text: str) -> Spot:
 
 
 def literal(text: str) -> Any:
-    """What Python makes of the text if it is a literal, else the text."""
+    """What Python makes of the text if it is a literal, else the text. Raises TypeError (`{{ 3 }}`: a set of sets)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)

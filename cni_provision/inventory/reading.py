@@ -67,8 +67,12 @@ class Reading:
             return
         ignored = self.settings.ignored(IGNORED_EXTENSIONS)
         for name in sorted(os.listdir(path)):
-            if not IGNORED.search(name) and not (ignored and ignored.search(name)):
-                self.add_path(os.path.join(path, name))
+            if IGNORED.search(name) or (ignored and ignored.search(name)):
+                continue
+            if name.endswith(".ini"):
+                hint = "name it without `.ini`, or set `inventory_ignore_extensions` in ansible.cfg"
+                self.complaints.warning("older Ansibles pass over this file", Spot(Place(f"{path}/{name}")), hint)
+            self.add_path(os.path.join(path, name))
 
     def add_file(self, path: str) -> None:
         """A program if it can be executed; else YAML by its extension or its content; else INI."""

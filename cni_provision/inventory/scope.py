@@ -73,7 +73,7 @@ class Fleet:
     variables: Callable[[str], Sealed]
     group_names: Callable[[str], list[str]]
     playbook_dir: str | None = None
-    scopes: dict[str, Scope] = field(default_factory=dict)
+    scopes: dict[tuple[str, bool], Scope] = field(default_factory=dict)
     taint: Taint = field(default_factory=Taint)
 
     @cached_property
@@ -83,13 +83,13 @@ class Fleet:
 
         return Engine(self.taint.meet)
 
-    def scope(self, name: str) -> Scope:
-        """The scope of a host; raises KeyError for a name that the inventory has not."""
-        if name not in self.scopes:
+    def scope(self, name: str, *, foreign: bool = False) -> Scope:
+        """The scope of a host, `foreign` as `hostvars` shows it. Raises KeyError for a name that is not there."""
+        if (name, foreign) not in self.scopes:
             if name not in self.hosts:
                 raise KeyError(name)
-            self.scopes[name] = Scope(name, self, self.variables(name))
-        return self.scopes[name]
+            self.scopes[name, foreign] = Scope(name, self, self.variables(name), foreign=foreign)
+        return self.scopes[name, foreign]
 
 
 class Evaluated(Mapping[str, Any]):
@@ -135,7 +135,7 @@ class HostVars(Mapping[str, Evaluated]):
         self._fleet = fleet
 
     def __getitem__(self, name: str) -> Evaluated:
-        scope = self._fleet.scope(name)
+        scope = self._fleet.scope(name, foreign=True)
         return Evaluated(scope, scope.resolve)
 
     def __iter__(self) -> Iterator[str]:
@@ -147,11 +147,12 @@ class HostVars(Mapping[str, Evaluated]):
 
 @dataclass
 class Scope:
-    """One node's variables and what they evaluate to."""
+    """One node's variables and what they evaluate to; in a `foreign` one, as in Ansible's, there is no `hostvars`."""
 
     name: str
     fleet: Fleet
     sealed: Sealed
+    foreign: bool = False
     known: dict[int, tuple[Located, Any, bool]] = field(default_factory=dict)
     active: dict[int, Located] = field(default_factory=dict)
 
@@ -192,7 +193,7 @@ class Scope:
         except UserError as error:
             raise self.traced(error, located) from error
         except Exception as error:
-            raise self.fault(error, located) from error
+            raise self.failure(error, located) from error
         finally:
             secret = self.fleet.taint.end()
         return found or locate(value, located, secret=secret)
@@ -208,6 +209,8 @@ class Scope:
 
     def is_magic(self, name: str) -> bool:
         """Ansible's own variables cannot be set; ours gives way to a variable of that name."""
+        if name == "hostvars" and self.foreign:
+            return False
         return name in MAGIC and not (name == NODE_INDEX and name in self.sealed.variables)
 
     def evaluate(self, located: Located) -> Any:
@@ -249,7 +252,7 @@ class Scope:
         except UserError as error:
             raise self.traced(error, located) from error
         except Exception as error:
-            raise self.fault(error, located) from error
+            raise self.failure(error, located) from error
 
     def resolve(self, name: str) -> Any:
         """What a template finds by a name: a variable of this node, or Jinja's `missing`."""
@@ -311,10 +314,22 @@ class Scope:
                 error.related.append(step)
         return error
 
+    def failure(self, error: Exception, located: Located) -> UserError:
+        """What a template's exception is to the user; a filter or test that is met late may only be Ansible's."""
+        if type(error).__name__ == "TemplateRuntimeError" and str(error).startswith(("No filter", "No test")):
+            return self.traced(self.fleet.engine.stranger(error), located)
+        return self.fault(error, located)
+
     def fault(self, error: Exception, located: Located) -> TemplateFault:
         """What Jinja or a filter said, at the template."""
         name = getattr(error, "name", None)
         if type(error).__name__ == "UndefinedName":
+            if name == "hostvars":
+                return TemplateFault(
+                    "a variable that another node sees through `hostvars` cannot use `hostvars`",
+                    located,
+                    undefined=True,
+                )
             known = getattr(error, "known", ()) or (*self.sealed.variables, *MAGIC)
             hint = did_you_mean(name, known) if name else None
             return TemplateFault(str(error), located, hint, undefined=True)

@@ -171,8 +171,17 @@ class Engine:
             try:
                 self.compiled[text] = self.environment.from_string(literal_backslashes(self.environment, text))
             except jinja2.TemplateAssertionError as error:
-                raise needs_ansible(error) from error
+                raise self.stranger(error) from error
         return self.compiled[text]
+
+    def stranger(self, error: Exception) -> NeedsAnsible:
+        """An unknown filter or test, with the known one that is close."""
+        word = str(error).partition("'")[2].partition("'")[0]
+        near = did_you_mean(word, self.environment.filters)
+        kind = "test" if str(error).startswith("No test") else "filter"
+        return NeedsAnsible(
+            f"there is no {kind} `{word}` here", hint=f"{near} {READER_HINT}" if near else READER_HINT
+        )
 
     def names(self, text: str) -> list[str]:
         """The variables that a template names."""
@@ -203,14 +212,6 @@ def unrolled(function: Callable[..., Iterable[Any]]) -> Callable[..., list[Any]]
         return list(function(*args, **kwargs))
 
     return listed
-
-
-def needs_ansible(error: jinja2.TemplateAssertionError) -> NeedsAnsible:
-    """An unknown filter or test, with the known one that is close."""
-    word = str(error.message).partition("'")[2].partition("'")[0]
-    near = did_you_mean(word, available_filters())
-    kind = "test" if str(error.message).startswith("No test") else "filter"
-    return NeedsAnsible(f"there is no {kind} `{word}` here", hint=f"{near} {READER_HINT}" if near else READER_HINT)
 
 
 def literal_backslashes(environment: jinja2.Environment, text: str) -> str:

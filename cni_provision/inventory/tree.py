@@ -48,7 +48,7 @@ class Source:
         listed = "," in name and not os.path.exists(name)
         file = name if listed else os.path.abspath(name)
         place = Place(f"-i {name}" if listed else file)
-        folder = None if listed else os.path.dirname(file)
+        folder = "None" if listed else os.path.dirname(file)  # Ansible's text for a list of hosts
         both = {"inventory_file": file, "inventory_dir": folder}
         return cls(name, {key: Located(value, place, shared=True) for key, value in both.items()})
 

@@ -81,17 +81,24 @@ class Answer:
     def lines(self) -> Iterator[Json]:
         names = [host.name for host in self.inventory.get_hosts("all", ignore_limits=True, ignore_restrictions=True)]
         yield {"groups": {name: of_group(group) for name, group in self.inventory.groups.items()}, "hosts": names}
-        raws = {name: self.hostvars.raw_get(name) for name in names}
+        raws = {name: self.raw(name, index) for index, name in enumerate(names)}
         anywhere = any(self.sealed.holds(value) for raw in raws.values() for value in raw.values())
-        for index, name in enumerate(names):
-            host = self.host(name, index, raws[name], anywhere=anywhere)
+        for name in names:
+            host = self.host(name, raws[name], anywhere=anywhere)
             yield from self.news
             self.news.clear()
             yield host
 
-    def host(self, name: str, index: int, raw: Mapping[str, Any], *, anywhere: bool) -> Json:
-        own = {"node_index": index, **self.omit}
-        available = {**own, **raw, "hostvars": self.hostvars, "groups": self.groups}
+    def raw(self, name: str, index: int) -> Mapping[str, Any]:
+        """A host's variables, not evaluated, with our own `node_index` where it is not set; templates see it too."""
+        raw: Mapping[str, Any] = self.hostvars.raw_get(name)
+        if "node_index" in raw:
+            return raw
+        self.inventory.get_host(name).vars["node_index"] = index
+        return {**raw, "node_index": index}
+
+    def host(self, name: str, raw: Mapping[str, Any], *, anywhere: bool) -> Json:
+        available = {**self.omit, **raw, "hostvars": self.hostvars, "groups": self.groups}
         templar = self.templar.copy_with_new_env(available_variables=available)
         secrets = Secrets(raw, self.sealed, anywhere=anywhere)
         names = [key for key in raw if key not in ABOUT_THE_RUN]
@@ -104,10 +111,9 @@ class Answer:
             return {"r": self.shared[id(raw)][1]}
         secret = secrets.named(name)
         try:
-            value = templar.template(raw)
+            node = self.node(templar.template(raw), raw, secrets)
         except Exception as error:
             return self.failed(error, raw, secret=secret)
-        node = self.node(value, raw, secrets)
         if not plain:
             return node
         self.shared[id(raw)] = (raw, len(self.shared))
