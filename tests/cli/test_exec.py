@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from cni_provision import data
 from cni_provision.artifact import build_plugin
-from cni_provision.cli.run.attaching import Container, capabilities, container_id, pairs
 from tests.cli.conftest import Run
 
 CONFLIST = '{"cniVersion": "1.0.0", "name": "lo", "plugins": [{"type": "loopback"}]}'
@@ -28,41 +26,9 @@ def here(folder: Path) -> dict[str, str]:
     return {"NETCONFPATH": str(folder / "net"), "CNI_PATH": str(folder / "bin"), "CNI_IFNAME": "lo"}
 
 
-def test_container_id_is_cnitools() -> None:
-    digest = hashlib.sha512(b"/run/netns/blue").digest()
-    assert container_id("/run/netns/blue") == f"cnitool-{digest[:10].hex()}"
-
-
-def test_attachment_from_the_environments_forms() -> None:
-    container = Container(args="IgnoreUnknown=1;K8S_POD_NAME=a", cap_args='{"ips": ["10.1.2.3"]}', cap=('mac="aa"',))
-    attachment = container.attachment("/run/netns/blue")
-    assert attachment.args == (("IgnoreUnknown", "1"), ("K8S_POD_NAME", "a"))
-    assert attachment.capabilities == {"ips": ["10.1.2.3"], "mac": "aa"}
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--args", "novalue"], "`novalue` is not of the form `KEY=VALUE;KEY=VALUE`"),
-        (["--cap", "mac"], "`--cap mac` is not of the form `NAME=JSON`"),
-        (["--cap", "mac=aa"], "`--cap mac` is not JSON"),
-        (["--cap-args", "[]"], "CAP_ARGS is not a JSON object"),
-    ],
-)
-def test_usage_is_64(program: Run, here: dict[str, str], words: list[str], message: str) -> None:
-    done = program("exec", "add", "lo", "/run/netns/none", *words, **here)
-    assert done.returncode == 64
-    assert message in done.stderr
-
-
-def test_empty_forms() -> None:
-    assert pairs("") == ()
-    assert capabilities("", ()) == {}
-
-
 def test_list(program: Run, here: dict[str, str], folder: Path) -> None:
     (folder / "net/10-broken.conflist").write_text("{")
-    done = program("exec", "list", **here)
+    done = program("exec", "list", "--cache-dir", str(folder / "cache"), **here)
     assert done.returncode == 0
     assert done.stdout.splitlines()[1].split() == ["99-lo.conflist", "lo", "1.0.0", "loopback", "0", "0"]
     assert "10-broken.conflist" in done.stderr
@@ -109,3 +75,28 @@ def test_add_keep_check_gc_del(program: Run, here: dict[str, str], folder: Path)
         assert program("exec", "del", "lo", netns, *cache, **here).returncode == 0
     assert not Path(netns).exists()
     assert list((folder / "cache/results").iterdir()) == []
+
+
+def test_help_fits_one_screen(program: Run) -> None:
+    lines = program("exec", "--help", COLUMNS="80").stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_which(program: Run, here: dict[str, str], folder: Path) -> None:
+    (folder / "net/10-broken.conflist").write_text("{")
+    done = program("exec", "which", **here)
+    assert done.returncode == 0
+    paragraphs = done.stdout.split("\n\n")
+    assert [text.splitlines()[0] for text in paragraphs] == [
+        "containerd takes none: the first file is malformed, and ends it",
+        "CRI-O takes `lo` from 99-lo.conflist: the first valid file in order of name",
+        "libcni takes none: it is asked for a network by name",
+        "Podman takes `podman`: no valid file has its default, so it makes one in memory (CNI backend)",
+    ]
+    assert paragraphs[0].splitlines()[1].startswith("  10-broken.conflist  malformed: cannot decode JSON")
+
+
+def test_list_of_nothing(program: Run, folder: Path) -> None:
+    done = program("exec", "list", "--conf-dir", "none", "--cache-dir", str(folder / "cache"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no network in none\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -127,23 +127,13 @@ def error_json(error: Any) -> str:
 
 
 def attach(session: Session, network: NetworkConfig, attachment: Attachment, *, detach: bool) -> None:
-    """ADD, print, and DEL where nobody will do it later, Ctrl-C included."""
+    """ADD, print, and DEL where nobody will do it later."""
     from cni_provision.cni.results import encode_result
 
     require_namespace(attachment.netns)
-    with ExitStack() as stack:
-        if detach:
-            stack.callback(lambda: tidy(session, network, attachment))
-        result = session.runtime.add(network, attachment, undo=not detach)
+    result = session.runtime.add(network, attachment, undo=True)
+    try:
         session.emit(Text(json.dumps(encode_result(result, network.cni_version), indent=2) + "\n"))
+    finally:
         if detach:
-            stack.pop_all()
             session.runtime.delete(network, attachment)
-
-
-def tidy(session: Session, network: NetworkConfig, attachment: Attachment) -> None:
-    """DEL after a failure, which is what will be told."""
-    from cni_provision.cni.types import CNIError
-
-    with suppress(CNIError):
-        session.runtime.delete(network, attachment, continue_on_error=True)
