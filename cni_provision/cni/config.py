@@ -7,7 +7,7 @@ is a CNIError: 6 where it is no JSON, 7 where it breaks a rule; `NotFound` where
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,8 @@ class NotFound(CNIError):
     """A folder has no network of that name; `empty` where it has no configuration at all."""
 
     def __init__(self, folder: str, name: str, *, empty: bool) -> None:
-        what = f"no net configurations found in {folder}" if empty else f"no net configuration `{name}` in {folder}"
+        unknown = f'no net configuration with name "{name}" in {folder}'
+        what = f"no net configurations found in {folder}" if empty else unknown
         super().__init__(INVALID_CONFIG, what)
         self.folder = folder
         self.name = name
@@ -94,19 +95,36 @@ def load_file(path: str) -> NetworkConfig:
     return _with_plugins(network, side)
 
 
+def inject(plugin: PluginConfig, values: Mapping[str, Any]) -> PluginConfig:
+    """The same with these keys over its own. Raises CNIError 7 for an empty key, for None, and for no `type`."""
+    for key, value in values.items():
+        if not key or value is None:
+            raise CNIError(INVALID_CONFIG, f"cannot inject `{key}`: neither the key nor the value may be empty")
+    return load_plugin(encode({**plugin.raw, **values}))
+
+
 def find(folder: str, name: str) -> NetworkConfig:
     """The network of that name: the conflists of the folder first, then its single files, each in order of name.
 
     As in libcni a malformed file that comes first is an error. Raises NotFound.
     """
-    lists, singles = files(folder, (LIST_SUFFIX,)), files(folder, SINGLE_SUFFIXES)
+    lists = files(folder, (LIST_SUFFIX,))
     for path in lists:
         if _name_in(path) == name:
             return load_file(path)
+    try:
+        return find_conf(folder, name)
+    except NotFound as error:
+        raise NotFound(folder, name, empty=error.empty and not lists) from None
+
+
+def find_conf(folder: str, name: str) -> NetworkConfig:
+    """The same among the folder's single files alone."""
+    singles = files(folder, SINGLE_SUFFIXES)
     for path in singles:
         if _name_in(path) == name:
             return load_conf(_content(path))
-    raise NotFound(folder, name, empty=not lists and not singles)
+    raise NotFound(folder, name, empty=not singles)
 
 
 def files(folder: str, suffixes: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from cni_provision.cni.config import NetworkConfig, PluginConfig
 from cni_provision.cni.outcome import Outcome, raise_failure, result_of
 from cni_provision.cni.protocol import Attachment, AttachmentKey
 from cni_provision.cni.steps import Blocking, Operation, Run
-from cni_provision.cni.types import INCOMPATIBLE_VERSION, CNIError, Result
+from cni_provision.cni.types import INCOMPATIBLE_VERSION, UNKNOWN_CONTAINER, CNIError, Result
 from cni_provision.cni.values import decode_object, encode
 
 _VERBS = {"ADD": "add", "CHECK": "check", "DEL": "delete", "GC": "gc", "STATUS": "status"}  # libcni's words
@@ -81,6 +81,9 @@ class Operations:
             return
         with (yield from self._network(network)), (yield from self._container(attachment)):
             previous = self.cache.result(network.name, attachment.key, network.cni_version)
+            if previous is None:
+                msg = f"container `{attachment.container_id}` is not attached to network `{network.name}`"
+                raise CNIError(UNKNOWN_CONTAINER, msg, f"no cached result for interface {attachment.ifname}")
             for plugin in network.plugins:
                 yield from self._ask("CHECK", network, plugin, attachment, previous)
 

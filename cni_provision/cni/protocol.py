@@ -73,7 +73,7 @@ def stdin(
     """
     supplied = runtime_config(plugin, capabilities or {})
     dropped = _OURS | ({"runtimeconfig"} if supplied else set())
-    told = {key: value for key, value in plugin.raw.items() if key.lower() not in dropped}
+    told = {key: value for key, value in plugin.raw.items() if not _is_ours(key.lower(), dropped)}
     told |= {"cniVersion": network.cni_version, "name": network.name}
     if supplied:
         told["runtimeConfig"] = supplied
@@ -84,6 +84,10 @@ def stdin(
         # libcni before 1.2 wrote the second key, and plugins were built against it.
         told |= {"cni.dev/valid-attachments": listed, "cni.dev/attachments": listed}
     return encode(told)
+
+
+def _is_ours(folded: str, dropped: Collection[str]) -> bool:
+    return folded in dropped or folded.startswith("cni.dev/")
 
 
 def runtime_config(plugin: PluginConfig, capabilities: Mapping[str, Any]) -> dict[str, Any]:

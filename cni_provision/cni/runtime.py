@@ -76,7 +76,10 @@ class Runtime:
         self._drive(self._operations.delete(network, attachment, continue_on_error=continue_on_error))
 
     def check(self, network: NetworkConfig, attachment: Attachment) -> None:
-        """Raise what is no longer as it was made. Networks before 0.4.0 cannot be checked: CNIError 1."""
+        """Raise what is no longer as it was made.
+
+        CNIError 1 for networks before 0.4.0, which have no CHECK; 3 where nothing is attached.
+        """
         self._drive(self._operations.check(network, attachment))
 
     def status(self, network: NetworkConfig) -> None:

@@ -22,6 +22,7 @@ from cni_provision.cni.types import (
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
     IO_FAILURE,
+    UNDECODABLE,
     CNIError,
     Result,
 )
@@ -104,8 +105,10 @@ def _serve(request: _Request) -> Outcome:
             return Outcome(0, _supported(request))
         stdin = _read(request)
         config = Config(decode_object(stdin))
-        version = versions.of_config(config)
-        names.check_network(config.text("name"))
+        head = Config(config.raw, "", UNDECODABLE)
+        asked = versions.of_config(head)
+        version = asked if asked in ALL_VERSIONS else CURRENT
+        names.check_network(head.text("name"))
         return Outcome(0, _dispatch(request, command, config, stdin))
     except BaseException as error:
         return _failed(error, version, request.variable("CNI_DEBUG"))
@@ -172,7 +175,7 @@ def _check_version(plugin: Plugin, command: str, config: Config) -> None:
     try:
         allowed = versions.allows(version, command)
     except ValueError as error:
-        raise config.error("cniVersion", "must be a version") from error
+        raise Config(config.raw, "", UNDECODABLE).error("cniVersion", "must be a version") from error
     if not allowed:
         raise CNIError(INCOMPATIBLE_VERSION, f"config version {version} does not allow {command}")
     versions.require(version, plugin.versions)

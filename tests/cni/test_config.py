@@ -64,6 +64,28 @@ def test_folders_are_no_configuration(tmp_path: Path) -> None:
     assert config.files(str(tmp_path), [".conflist"]) == []
 
 
+def test_single_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.conflist").write_text('{"name":"n","plugins":[{"type":"a"}]}')
+    with pytest.raises(config.NotFound, match="no net configurations found in") as caught:
+        config.find_conf(str(tmp_path), "n")
+    assert caught.value.empty
+    (tmp_path / "b.json").write_text('{"name":"n","type":"b"}')
+    assert [plugin.type for plugin in config.find_conf(str(tmp_path), "n").plugins] == ["b"]
+    assert [plugin.type for plugin in config.find(str(tmp_path), "n").plugins] == ["a"]
+    with pytest.raises(config.NotFound, match='no net configuration with name "m" in'):
+        config.find(str(tmp_path), "m")
+
+
+def test_inject() -> None:
+    plugin = config.load_plugin(b'{"type":"a","mtu":1500}')
+    injected = config.inject(plugin, {"mtu": 9000, "capabilities": {"mac": True}})
+    assert (injected.raw["mtu"], injected.capabilities, plugin.raw["mtu"]) == (9000, {"mac"}, 1500)
+    for values in ({"": 1}, {"mtu": None}, {"type": ""}, {"type": "a/b"}):
+        with pytest.raises(CNIError) as caught:
+            config.inject(plugin, values)
+        assert caught.value.code == 7
+
+
 def test_a_plugin_keeps_what_was_written() -> None:
     network = config.load(b'{"name":"n","plugins":[{"type":"a","Odd":{"KEY":null}}]}')
     assert network.plugins[0].raw == {"type": "a", "Odd": {"KEY": None}}

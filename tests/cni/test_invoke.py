@@ -31,8 +31,8 @@ def test_finds_the_first_regular_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plugin_type", "path", "msg"),
     [
-        ("bridge", ["/nowhere", "/never"], "failed to find plugin `bridge` in path [/nowhere /never]"),
-        ("bridge", [""], "no paths provided to find plugin `bridge` in"),
+        ("bridge", ["/nowhere", "/never"], 'failed to find plugin "bridge" in path [/nowhere /never]'),
+        ("bridge", [""], "no paths provided"),
         ("", ["/bin"], "no plugin name provided"),
         ("../bin/sh", ["/bin"], "invalid plugin name: ../bin/sh"),
     ],

@@ -153,6 +153,14 @@ def test_check_needs_0_4_0_even_when_it_is_disabled(node: Node) -> None:
     assert caught.value.code == 1
 
 
+def test_what_is_not_attached_is_not_checked(node: Node) -> None:
+    node.runtime.add(network(), C1)
+    node.runtime.delete(network(), C1)
+    with pytest.raises(CNIError, match="container `c1` is not attached to network `n`") as caught:
+        node.runtime.check(network(), C1)
+    assert (caught.value.code, len(node.calls)) == (3, 4)
+
+
 def test_check_with_a_broken_result_is_an_error(node: Node) -> None:
     node.runtime.add(network(), C1)
     next(node.results.iterdir()).write_bytes(b"{")

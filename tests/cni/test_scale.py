@@ -88,10 +88,10 @@ for attachment in own:
 shared = Attachment("everybodys", "/ns")
 runtime.add(network, shared)
 runtime.delete(network, shared)
-runtime.gc(network, [one.attachment.key for one in runtime.attachments()])
 for attachment in own:
     runtime.check(network, attachment)
     runtime.delete(network, attachment)
+runtime.gc(network, [(f"w{worker}-{number}", "eth0") for worker in range(8) for number in range(6)])
 """
 
 

@@ -243,4 +243,4 @@ def test_relative_folders_of_plugins_are_the_callers(
 def test_no_delegate(open_door: Open) -> None:
     served = open_door(delegating("ipam"))
     told = json.loads(served.call("ADD", path="/nowhere:/elsewhere").stdout)
-    assert told["msg"] == "failed to find plugin `ipam` in path [/nowhere /elsewhere]"
+    assert told["msg"] == 'failed to find plugin "ipam" in path [/nowhere /elsewhere]'
