@@ -42,6 +42,7 @@ for folder in /etc /opt /var/lib; do
 done
 ip link set lo up
 ip netns add my-container
+ip netns add my-other-container
 mkdir -p /etc/cni/net.d /opt/cni/bin
 cp "$1"/conflists/* /etc/cni/net.d/
 cp "$1"/plugins/* /opt/cni/bin/
