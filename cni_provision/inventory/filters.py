@@ -7,15 +7,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import jinja2
 
 from cni_provision.errors import NeedsAnsible
 from cni_provision.inventory import networkfilters
 from cni_provision.inventory.lazy import plain
 
 TRUE, FALSE = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
+JSON_OPTIONS = frozenset({"indent", "sort_keys", "separators", "ensure_ascii"})
+YAML_OPTIONS = frozenset({"indent", "width", "sort_keys", "explicit_start", "explicit_end"})
 LOOKUP_HINT = "only `env` and `file` work without it; add `--reader ansible`"
 
 
@@ -28,7 +32,41 @@ def to_bool(value: Any) -> bool:
 
 
 def to_json(value: Any, **options: Any) -> str:
-    return json.dumps(plain(value), default=str, **options)
+    if options.keys() - JSON_OPTIONS:
+        raise NeedsAnsible("only Ansible knows these options of `to_json`", hint="add `--reader ansible`")
+    return json.dumps(plain(list(value) if isinstance(value, range) else value), default=str, **options)
+
+
+def to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) -> str:
+    """YAML as libyaml writes it."""
+    import yaml
+
+    if options.keys() - YAML_OPTIONS:
+        raise NeedsAnsible("only Ansible knows these options of `to_yaml`", hint="add `--reader ansible`")
+    met = list(containers(value))
+    if len(met) != len(set(met)):
+        message = "something stands there twice, which Ansible writes as an anchor and an alias"
+        raise NeedsAnsible(message, hint="add `--reader ansible`")
+    style = {"allow_unicode": True, "default_flow_style": default_flow_style, **options}
+    text: str = yaml.dump(plain(value), Dumper=yaml.CSafeDumper, **style)
+    return text
+
+
+def containers(value: Any) -> Iterator[int]:
+    """The identity of every list and mapping in a value; that of the inventory's is where they stand."""
+    if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str)):
+        yield id(getattr(value, "_located", value))
+        for child in value.values() if isinstance(value, Mapping) else value:
+            yield from containers(child)
+
+
+@jinja2.pass_environment
+def extract(environment: jinja2.Environment, item: Any, container: Any, morekeys: Any = None) -> Any:
+    """An item of a container, and an item of that for each further key."""
+    more = morekeys if isinstance(morekeys, Sequence) and not isinstance(morekeys, str) else [morekeys]
+    for key in [item, *(key for key in more if morekeys is not None)]:
+        container = environment.getitem(container, key)
+    return container
 
 
 def from_json(text: str) -> Any:
@@ -201,6 +239,8 @@ NETWORK: dict[str, Callable[..., Any]] = {
 FILTERS: dict[str, Callable[..., Any]] = {
     "bool": to_bool,
     "to_json": to_json,
+    "to_yaml": to_yaml,
+    "extract": extract,
     "from_json": from_json,
     "regex_replace": regex_replace,
     "regex_search": regex_search,

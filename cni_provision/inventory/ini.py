@@ -151,7 +151,7 @@ def within(spot: Spot, line: str, start: int, text: str) -> Spot:
 
 
 def literal(text: str) -> Any:
-    """What Python makes of the text if it is a literal, else the text. Raises TypeError (`{{ 3 }}`: a set of sets)."""
+    """What Python makes of the text if it is a literal, else the text. Raises TypeError (a set of sets)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)

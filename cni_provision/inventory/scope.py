@@ -318,6 +318,8 @@ class Scope:
         """What a template's exception is to the user; a filter or test that is met late may only be Ansible's."""
         if type(error).__name__ == "TemplateRuntimeError" and str(error).startswith(("No filter", "No test")):
             return self.traced(self.fleet.engine.stranger(error), located)
+        if type(error).__name__ == "SecurityError":
+            return self.traced(NeedsAnsible(f"only Ansible does this: {error}", hint=READER_HINT), located)
         return self.fault(error, located)
 
     def fault(self, error: Exception, located: Located) -> TemplateFault:

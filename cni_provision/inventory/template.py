@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, StrictUndefined
@@ -21,7 +22,7 @@ from jinja2.utils import missing
 from cni_provision.errors import NeedsAnsible
 from cni_provision.inventory import filters
 from cni_provision.inventory.complaints import did_you_mean
-from cni_provision.inventory.lazy import plain
+from cni_provision.inventory.lazy import LazyMapping, LazySequence, plain
 from cni_provision.inventory.located import OMIT
 
 READER_HINT = "for what only Ansible has, add `--reader ansible`"
@@ -55,6 +56,12 @@ class Undefined(StrictUndefined):
             return f"`{self._undefined_name}` is not defined"
         return f"there is no `{self._undefined_name}` in this value"
 
+    def is_method(self) -> bool:
+        """Whether a list or dictionary of Python, which Ansible's values are, would have this attribute."""
+        owner, name = self._undefined_obj, str(self._undefined_name)
+        python = dict if isinstance(owner, LazyMapping) else list if isinstance(owner, LazySequence) else None
+        return python is not None and not name.startswith("_") and hasattr(python, name)
+
     def known(self) -> list[str]:
         """The names that would have been right, for a hint."""
         owner = self._undefined_obj
@@ -63,6 +70,8 @@ class Undefined(StrictUndefined):
     def _fail_with_undefined_error(self, *args: Any, **kwargs: Any) -> Any:
         if self.fault:
             raise self.fault
+        if self._undefined_exception is SecurityError or self.is_method():
+            raise SecurityError(f"`{self._undefined_name}` of a list or mapping")
         raise UndefinedName(self._undefined_message, self)
 
     __str__ = __len__ = __iter__ = __eq__ = __ne__ = __bool__ = __hash__ = _fail_with_undefined_error

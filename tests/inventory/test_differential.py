@@ -27,7 +27,7 @@ from cni_provision.inventory.answer import Answer
 from cni_provision.inventory.complaints import Complaints
 from cni_provision.inventory.lazy import plain
 from cni_provision.inventory.load import Loading, Sources
-from cni_provision.inventory.located import OMIT, Failed, Located
+from cni_provision.inventory.located import OMIT, Located
 from cni_provision.inventory.patterns import select
 from cni_provision.inventory.reading import default_paths
 from cni_provision.inventory.scope import Fleet
