@@ -54,6 +54,23 @@ where_options = family(
         help="As for `plan`.",
     ),
     option(INVENTORY, "-e", "--extra-vars", multiple=True, metavar="VARS", callback=of_node, help="As for `plan`."),
+    option(
+        INVENTORY,
+        "--reader",
+        type=click.Choice(["own", "ansible"]),
+        default="own",
+        callback=of_node,
+        help="Who evaluates the inventory.",
+    ),
+    option(
+        INVENTORY,
+        "--playbook-dir",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        callback=of_node,
+        help="As for `plan`.",
+    ),
+    option(INVENTORY, "--vault-id", multiple=True, metavar="ID", callback=of_node, help="As for `plan`."),
 )
 container_options = family(
     Container,

@@ -35,6 +35,9 @@ class Where:
     node: str | None = None
     inventory: tuple[str, ...] = ()
     extra_vars: tuple[str, ...] = ()
+    reader: str = "own"
+    playbook_dir: str | None = None
+    vault_id: tuple[str, ...] = ()
 
     @contextmanager
     def opened(self, emit: Emit) -> Iterator[Place]:
@@ -52,7 +55,8 @@ class Where:
     def words(self) -> list[str]:
         """The options that name the same place again."""
         pairs = [("--node", self.node), *(("-i", one) for one in self.inventory), ("--path", self.plugin_path)]
-        pairs += [("-e", one) for one in self.extra_vars]
+        pairs += [("-e", one) for one in self.extra_vars] + [("--vault-id", one) for one in self.vault_id]
+        pairs += [("--playbook-dir", self.playbook_dir), ("--reader", self.reader if self.reader != "own" else None)]
         pairs += [("--conf-dir", self.conf_dir)] if self.conf_dir != CONF_DIR else []
         pairs += [("--cache-dir", self.cache_dir)] if self.cache_dir != CACHE_DIR else []
         return [word for name, value in pairs if value for word in (name, value)]

@@ -39,7 +39,16 @@ def likeness(where: Where, emit: Emit) -> Iterator[Likeness]:
     from cni_provision.cli.run.selection import select, tell
     from cni_provision.prepare import prepare
 
-    inventory = select(Selection(where.inventory, where.extra_vars), emit)
+    inventory = select(
+        Selection(
+            where.inventory,
+            where.extra_vars,
+            reader=where.reader,
+            playbook_dir=where.playbook_dir,
+            vault_id=where.vault_id,
+        ),
+        emit,
+    )
     prepared = prepare(replace(inventory, nodes=(node_of(inventory, where.node or ""),)))
     tell(prepared.warnings, emit)
     with scratch("exec") as folder:
