@@ -74,7 +74,8 @@ class Renderer:
         if template not in self._reads_node:
             self._reads_node[template] = self.templates.reads_node(template)
         on = node.name if self._reads_node[template] else ""
-        values = repr((network.parameters, network.plugins, sorted(foreign), node.declarations.runtime))
+        secret = bool(network.secrets)
+        values = repr((network.parameters, network.plugins, sorted(foreign), node.declarations.runtime, secret))
         return (template, network.name, network.file_name, network.cni_version, on, values)
 
     def _render(self, network: Network, node: Node, foreign: frozenset[str]) -> Rendering:
@@ -88,7 +89,7 @@ class Renderer:
             text = self.templates.render(template, variables) if network.template else _literal(network, given)
         except UserError as error:
             return Rendering(mistakes=(_unusable(error),))
-        secret = bool(signature.secrets(given))
+        secret = bool(signature.secrets(given) or network.secrets)
         return _judged(Attempt(self.templates, template, network, variables, given, text, secret), foreign)
 
 

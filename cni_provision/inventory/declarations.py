@@ -12,7 +12,7 @@ from cni_provision.inventory.addresses import Subnet, subnets_of
 from cni_provision.inventory.complaints import Complaints, did_you_mean
 from cni_provision.inventory.located import BROKEN, OMIT, Located
 from cni_provision.inventory.merge import SEPARATOR, merge, name_of
-from cni_provision.inventory.model import Declarations, Network, PluginSource
+from cni_provision.inventory.model import Declarations, Network, Path, PluginSource
 from cni_provision.inventory.overlap import on_node
 from cni_provision.inventory.schema import Decoder, fields_of
 from cni_provision.inventory.scope import Scope
@@ -55,7 +55,7 @@ class DeclarationReader:
         values["networks"] = tuple(network for network, _ in pairs["networks"] or ())
         values["plugins"] = self.sources(scope, pairs["plugins"]) if pairs["plugins"] is not None else BUILTIN
         given = {name: value for name, value in values.items() if value is not None}
-        declarations = Declarations(**given)
+        declarations = Declarations(**given, secrets=self.secrets(scope))
         self.check_verified(declarations, scope)
         return declarations, self.networks(scope.name, pairs["networks"] or [])
 
@@ -102,6 +102,11 @@ class DeclarationReader:
                 self.complaints.error(f"`{name}` is declared twice", item.get("name"), related=related)
             if name is not None:
                 seen.setdefault(name, item)
+
+    def secrets(self, scope: Scope) -> frozenset[Path]:
+        """The paths of all that is secret, the field's name first."""
+        merged = ((name, self.merged(scope, name)) for name in fields_of(Declarations))
+        return frozenset((name, *path) for name, located in merged if located for path in located.secrets())
 
     def networks(self, node: str, pairs: Pairs) -> tuple[Subnet, ...]:
         """Each network alone, then all of a node side by side."""

@@ -68,6 +68,7 @@ class Network:
     )
     place: Place | None = field(default=None, metadata=INTERNAL)
     places: Places = field(default_factory=dict, metadata=INTERNAL)  # of what is below the network, relative to it
+    secrets: frozenset[Path] = field(default=frozenset(), metadata=INTERNAL)  # paths of secret values below it
 
     @property
     def file_name(self) -> str:
@@ -156,6 +157,7 @@ class Declarations:
     state: Annotated[
         str, "`absent` takes everything of the owner off the node", kinds.OneOf("a state", ("present", "absent"))
     ] = "present"
+    secrets: frozenset[Path] = field(default=frozenset(), metadata=INTERNAL)  # ("kernel", "sysctl", …), of all fields
 
 
 @dataclass(frozen=True)

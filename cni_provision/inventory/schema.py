@@ -122,7 +122,11 @@ class Decoder:
         wrong = {key for key, value in values.items() if value is None and not fields[key].shape.optional}
         if missing or any(fields[key].required for key in wrong):
             return None
-        standing = {"place": located.place, "places": dict(located.places())}
+        standing = {
+            "place": located.place,
+            "places": dict(located.places()),
+            "secrets": frozenset(located.secrets()),
+        }
         internal = [item.name for item in dataclasses.fields(record) if item.metadata.get("internal")]
         right = {key: value for key, value in values.items() if key not in wrong}
         return record(**right, **{key: standing[key] for key in internal})

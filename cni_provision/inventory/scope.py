@@ -93,18 +93,26 @@ class Fleet:
 
 
 class Evaluated(Mapping[str, Any]):
-    """The variables of one node, each evaluated when it is read, by `read`. Raises UserError then."""
+    """The variables of one node, each evaluated when it is read, by `read`. Raises UserError then.
 
-    __slots__ = ("_read", "_scope")
+    `met_secret`: a variable that is, or holds, something vaulted or from the environment was read.
+    """
+
+    __slots__ = ("_read", "_scope", "met_secret")
 
     def __init__(self, scope: Scope, read: Callable[[str], Any]) -> None:
         self._scope = scope
         self._read = read
+        self.met_secret = False
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:
             raise KeyError(name)
-        return self._read(name)
+        self._scope.fleet.taint.begin()
+        try:
+            return self._read(name)
+        finally:
+            self.met_secret |= self._scope.fleet.taint.end()
 
     def __contains__(self, name: object) -> bool:
         return name in self._scope.sealed.variables or name in MAGIC
@@ -115,12 +123,6 @@ class Evaluated(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._scope.sealed.variables.keys() | MAGIC.keys())
-
-    def is_secret(self, name: str) -> bool:
-        """Whether a variable is, or holds, something vaulted or from the environment. Raises KeyError, UserError."""
-        if self._scope.is_magic(name):
-            return False
-        return any(True for _ in self._scope.settle(self._scope.sealed.variables[name]).secrets())
 
     def __repr__(self) -> str:
         return f"<variables of {self._scope.name}>"
@@ -205,6 +207,8 @@ class Scope:
         found = self.settle(self.sealed.variables[name])
         if found.value is OMIT:
             raise TemplateFault("the value is `omit`, which leaves out keys and items only", found)
+        if any(True for _ in found.secrets()):
+            self.fleet.taint.meet()
         return found.plain
 
     def is_magic(self, name: str) -> bool:
