@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ ALIVE, STAT = "alive", "stat.json"
 BACKLOG = 1024
 
 _FIRST_PASSED = 3  # sd_listen_fds(3)
+_TRIES, _PAUSE = 100, 0.01
 
 
 class Occupied(Exception):
@@ -43,10 +45,17 @@ class Place:
             raise Occupied(f"{self.folder} must be a folder of root")
         os.chmod(self.folder, 0o700)
         self._alive = os.open(os.path.join(self.folder, ALIVE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Occupied(f"a server listens on {self.path} already") from error
+        if not self._lock():
+            raise Occupied(f"a server listens on {self.path} already")
+
+    def _lock(self) -> bool:
+        """Launchers that look whether a server lives hold it for moments."""
+        for _ in range(_TRIES):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(_PAUSE)
+        return False
 
     def listen(self, environment: Mapping[str, str]) -> socket.socket:
         """The socket that systemd passed, or a new one."""
