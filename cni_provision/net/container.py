@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional, Protocol
 
-from cni_provision.net import address, link, route, sysctl
+from cni_provision.net import address, link, record, route, sysctl
 from cni_provision.net.address import IPInterface
 from cni_provision.net.errors import NetError
 from cni_provision.net.link import Link, Settings
@@ -206,10 +206,16 @@ def delete_port(host: Socket, made: Made) -> bool:
     return True
 
 
-def unplug_stale(network: str, valid: Collection[tuple[str, str]]) -> None:
+def unplug_stale(plugin: str, network: str, valid: Collection[tuple[str, str]]) -> None:
+    """Delete the host ends of what is not valid: by alias, and by record where an ADD was killed before it gave one."""
     with Socket() as host:
         for one in stale_ends(link.dump(host), network, valid):
             link.delete(host, one)
+        for attachment, made in record.of_network(plugin, network):
+            if made.port and (attachment.container_id, attachment.ifname) not in valid:
+                with record.held_if_free(attachment) as free:
+                    if free:
+                        delete_port(host, made)
 
 
 def stale_ends(links: Iterable[Link], network: str, valid: Collection[tuple[str, str]]) -> list[Link]:

@@ -10,7 +10,7 @@ A packet costs one look-up however many containers there are; rules grow with su
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
 from typing import Union
 
@@ -66,16 +66,13 @@ def of_note(note: object) -> list[Address]:
         return []
 
 
-def restore(owner: str, note: object) -> list[str]:
-    """Make again what somebody took off; returns what that was, as sentences. What has another owner by now stays."""
-    addresses = of_note(note)
-    lost = check(owner, addresses)
-    if lost:
-        with nft.table(TABLE) as table, nft.lock():
-            nft.run(_script({address.network for address in addresses}))
-            wanted = [_element(owner, address) for address in addresses]
-            table.add([each for each in wanted if table.get(each.set, each.key) is None])
-    return list(lost)
+def rebuild(wanted: Mapping[str, Sequence[Address]]) -> nft.Rebuilt:
+    """Make again what somebody took off of the addresses of each owner."""
+    subnets = {address.network for addresses in wanted.values() for address in addresses}
+    elements = [_element(owner, address) for owner, addresses in wanted.items() for address in addresses]
+    chains = ["postrouting", *sorted(map(_chain, subnets))] if subnets else []
+    with nft.table(TABLE) as table:
+        return nft.rebuild(table, _script(subnets), chains, elements)
 
 
 def check(owner: str, addresses: Sequence[Address]) -> tuple[str, ...]:

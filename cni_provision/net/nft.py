@@ -56,6 +56,15 @@ class Element:
     owner: str = ""
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was missing in a table, and is there again."""
+
+    table: str
+    chains: int
+    elements: int
+
+
 class NftError(OSError):
     """The `nft` program refused a script, or is not there (`ENOENT`)."""
 
@@ -224,6 +233,25 @@ def table(name: str, family: int = INET) -> Iterator[Table]:
     """A table, there or not, of the present network namespace."""
     with nfnetlink.borrowed() as socket:
         yield Table(socket, name, family)
+
+
+def rebuild(table: Table, script: str, chains: Sequence[str], wanted: Sequence[Element]) -> Rebuilt:
+    """Run `script`, which may run twice, if one of `chains` has no rules, and add those of `wanted` that are missing.
+
+    A key that has another owner by now stays as it is; one of our own that leads elsewhere is set right.
+    """
+    present = {(each.set, each.key): each for name in {one.set for one in wanted} for each in table.dump(name)}
+    found = [(each, present.get((each.set, each.key))) for each in wanted]
+    wrong = [each for each, there in found if there and there.owner == each.owner and there != each]
+    absent = wrong + [each for each, there in found if there is None]
+    unruly = table.unruly(chains)
+    table.remove([(each.set, each.key) for each in wrong], {each.owner for each in wrong})
+    if unruly or absent:
+        with lock():
+            run(script)
+            for start in range(0, len(absent), _PER_BATCH):
+                table.add(absent[start : start + _PER_BATCH])
+    return Rebuilt(table.name, len(unruly), len(absent))
 
 
 def encode(element: Element) -> bytes:

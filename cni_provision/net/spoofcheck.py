@@ -11,7 +11,7 @@ An element's comment is its attachment.
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from cni_provision.net import link, nft
 from cni_provision.net.nfnetlink import NfnetlinkError
@@ -55,12 +55,30 @@ def missing(owner: str, port: str, mac: str) -> list[str]:
     """What is not as `ensure` left it, as sentences."""
     with nft.table(TABLE, BRIDGE) as table:
         absent = [each.set for each in elements(owner, port, mac) if table.get(each.set, each.key) != each]
+        if not absent and table.unruly(["prerouting"]):
+            return [f"nftables chain `{TABLE} prerouting` has no rules"]
     return [f"nftables set `{TABLE} {name}` has no entry of this attachment for `{port}`" for name in absent]
 
 
 def noted(port: str, mac: str) -> list[str]:
     """What `cni_provision.net.record` keeps."""
     return [port, mac]
+
+
+def of_note(owner: str, note: object) -> list[Element]:
+    """The elements in a record; none where it is not as `noted` made it."""
+    if not (isinstance(note, list) and len(note) == 2 and all(isinstance(one, str) for one in note)):
+        return []
+    try:
+        return elements(owner, *note)
+    except ValueError:
+        return []
+
+
+def rebuild(wanted: Sequence[Element]) -> nft.Rebuilt:
+    """Make again what somebody took off."""
+    with nft.table(TABLE, BRIDGE) as table:
+        return nft.rebuild(table, SCRIPT, ["prerouting"] if wanted else [], wanted)
 
 
 def gc(network: str, valid: Collection[str]) -> None:
