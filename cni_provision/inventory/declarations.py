@@ -57,6 +57,7 @@ class DeclarationReader:
         given = {name: value for name, value in values.items() if value is not None}
         declarations = Declarations(**given, secrets=self.secrets(scope))
         self.check_verified(declarations, scope)
+        self.check_pruned(declarations, scope)
         return declarations, self.networks(scope.name, pairs["networks"] or [])
 
     def pairs(self, scope: Scope, name: str) -> Pairs | None:
@@ -155,6 +156,17 @@ class DeclarationReader:
                     f"there is no network `{name}` to verify", at, did_you_mean(name, map(str, known))
                 )
 
+    def check_pruned(self, declarations: Declarations, scope: Scope) -> None:
+        """What is removed by a pattern stands in a folder of runtimes: `/etc/*` would take the node with it."""
+        runtime = declarations.runtime
+        for pattern in declarations.prune:
+            folder = os.path.normpath(os.path.dirname(pattern))
+            if pattern.startswith("/") and folder not in (runtime.conf_dir, runtime.bin_dir) and not is_cni(folder):
+                merged = self.merged(scope, "prune")
+                at = next((item for item in merged.value if item.value == pattern), merged) if merged else None
+                hint = f"name what is in `{runtime.conf_dir}` or `{runtime.bin_dir}`, or set `cni_runtime`"
+                self.complaints.error(f"`{pattern}` is outside of the folders of runtimes", at, hint)
+
     def warn_of_strangers(self, scope: Scope) -> None:
         """A variable that is nearly one of ours."""
         for name, located in scope.sealed.variables.items():
@@ -171,6 +183,11 @@ def variables_of(scope: Scope, name: str) -> list[str]:
     plain = PREFIX + name
     suffixed = sorted(key for key in scope.sealed.variables if key.startswith(plain + SEPARATOR))
     return ([plain] if plain in scope.sealed.variables else []) + suffixed
+
+
+def is_cni(folder: str) -> bool:
+    """Whether a folder is some runtime's by its name: `/etc/kubernetes/cni`, `/etc/rkt/net.d`."""
+    return any("cni" in part or part.endswith("net.d") for part in folder.split("/"))
 
 
 def check_network(network: Network, item: Located, complaints: Complaints) -> None:

@@ -112,6 +112,14 @@ class Located:
             for step, child in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
                 yield from child.places((*path, step))
 
+    def key_places(self, path: Path = ()) -> Iterator[tuple[Path, Place]]:
+        """Every path below this value with the place of its last key."""
+        if isinstance(self.value, (dict, list)):
+            for step, child in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
+                if isinstance(self.value, dict):
+                    yield (*path, step), self.key_spot(step).place
+                yield from child.key_places((*path, step))
+
     def secrets(self, path: Path = ()) -> Iterator[Path]:
         """The paths at and below this value of what is secret."""
         if self.secret:

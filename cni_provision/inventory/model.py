@@ -68,6 +68,7 @@ class Network:
     )
     place: Place | None = field(default=None, metadata=INTERNAL)
     places: Places = field(default_factory=dict, metadata=INTERNAL)  # of what is below the network, relative to it
+    key_places: Places = field(default_factory=dict, metadata=INTERNAL)  # of the key that each path ends with
     secrets: frozenset[Path] = field(default=frozenset(), metadata=INTERNAL)  # paths of secret values below it
 
     @property

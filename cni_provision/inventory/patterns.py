@@ -17,7 +17,7 @@ from cni_provision.inventory.complaints import did_you_mean
 from cni_provision.inventory.ranges import split_port
 from cni_provision.inventory.tree import ALL, Tree
 
-SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+):([0-9]*))\]")
+SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
 BETWEEN_COLONS = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 GLOB_SIGNS = frozenset(".?*[")
 

@@ -125,6 +125,7 @@ class Decoder:
         standing = {
             "place": located.place,
             "places": dict(located.places()),
+            "key_places": dict(located.key_places()),
             "secrets": frozenset(located.secrets()),
         }
         internal = [item.name for item in dataclasses.fields(record) if item.metadata.get("internal")]

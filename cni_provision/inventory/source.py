@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -119,8 +119,7 @@ class Reader:
     def mapping(self, node: MappingNode, spot: Spot, care: Care, *, unsafe: bool) -> Located:
         children: dict[Hashable, Located] = {}
         keys: dict[Hashable, Spot] = {}
-        for key_node, child in self.merged(node):
-            key = self.key(key_node)
+        for key, (key_node, child) in self.merged(node).items():
             children[key] = self.read(child, care.below(key), unsafe=unsafe)
             keys[key] = self.spot(key_node)
         seen: dict[Hashable, Spot] = {}
@@ -135,17 +134,19 @@ class Reader:
             children[key] = self.read(child, below, unsafe=unsafe)
         return Located(children, spot.place, spot.width, keys, shared=True)
 
-    def merged(self, node: MappingNode) -> Iterator[tuple[Node, Node]]:
-        """What `<<` brings in: of several mappings the first wins, so it comes last."""
+    def merged(self, node: MappingNode) -> dict[Hashable, tuple[Node, Node]]:
+        """What `<<` brings in, by key: of several mappings the first wins, and its keys come first."""
+        found: dict[Hashable, tuple[Node, Node]] = {}
         for key, value in node.value:
             if key.tag == TAG + "merge":
-                mappings = value.value if value.id == "sequence" else [value]
-                for mapping in reversed(mappings):
+                for mapping in value.value if value.id == "sequence" else [value]:
                     if mapping.id != "mapping":
                         self.complaints.error("`<<` merges mappings only", self.spot(value))
                         continue
-                    yield from self.merged(mapping)
-                    yield from (pair for pair in mapping.value if pair[0].tag != TAG + "merge")
+                    own = {self.key(pair[0]): pair for pair in mapping.value if pair[0].tag != TAG + "merge"}
+                    for name, pair in {**self.merged(mapping), **own}.items():
+                        found.setdefault(name, pair)
+        return found
 
     def key(self, node: Node) -> Hashable:
         from yaml import ScalarNode

@@ -101,8 +101,8 @@ class Generator(NativeCodeGenerator):
 
 
 def joined(values: Iterable[Any]) -> Any:
-    """One output keeps its type, several become text in which None is empty."""
-    outputs = list(values)
+    """One output keeps its type, several become text; None is no output."""
+    outputs = [value for value in values if value is not None]
     if len(outputs) == 1:
         only = outputs[0]
         return list(only) if isinstance(only, types.GeneratorType) else only
