@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.plugins.driver import Step
+from bench.plugins.hosts import Host
 from cni_provision.artifact import build_plugin, builtin_plugins
 
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = "/usr/bin/python3"  # the node's
 SEARCH = "/usr/sbin:/usr/bin:/sbin:/bin"
 NO_SERVER = {"CNI_PROVISION_SOCKET": ""}
+SOCKET = "/run/cni-provision/server/socket"
+STARTED = 10.0  # seconds
 WARM, COLD, GO, FLOOR = "warm", "cold", "go", "floor"
 
 
@@ -33,20 +44,48 @@ class Engine:
         return Step(f"{self.folder}/{plugin}", stdin, variables)
 
 
-def build(folder: Path) -> None:
-    """Our executables, as `apply` would install them."""
+def engines(ours: Path, peer: Path) -> tuple[Engine, ...]:
+    return Engine(WARM, 61, ours), Engine(COLD, 62, ours, NO_SERVER), Engine(GO, 63, peer), Engine(FLOOR, 64)
+
+
+def build(folder: Path) -> dict[str, str]:
+    """Our executables, as `apply` would install them: name → digest."""
     folder.mkdir()
-    for name, source in builtin_plugins().items():
-        file = folder / name
-        file.write_bytes(build_plugin(source))
-        file.chmod(0o755)
+    launcher = folder.parent / "launcher"
+    source = ROOT / "plugins/launcher/launcher.c"
+    subprocess.run(["gcc", "-Os", "-static", "-s", "-o", str(launcher), str(source)], check=True)
+    digests = {}
+    for name, plugin in builtin_plugins().items():
+        content = build_plugin(plugin, launcher.read_bytes())
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o755)
+        digests[name] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
-def engines(ours: Path, peer: Path, *, server: bool) -> tuple[Engine, ...]:
-    warm = (Engine(WARM, 61, ours),) if server else ()
-    return (*warm, Engine(COLD, 62, ours, NO_SERVER), Engine(GO, 63, peer), Engine(FLOOR, 64))
+@contextmanager
+def server(host: Host, digests: Mapping[str, str]) -> Iterator[int]:
+    """The server of a host; its process id."""
+    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; sys.argv = ['server']; "
+    code += f"from cni_provision.server.main import main; main({json.dumps(digests)!r})"
+    argv = host.inside(PYTHON, "-I", "-S", "-c", code)
+    with subprocess.Popen(argv, env=environment(), stderr=subprocess.DEVNULL) as process:
+        try:
+            await_socket(process.pid)
+            yield process.pid
+        finally:
+            process.terminate()
 
 
-def without_bytecode_ban() -> dict[str, str]:
-    """This process's environment; bytecode is kept as on a user's machine."""
+def await_socket(pid: int) -> None:
+    socket = Path(f"/proc/{pid}/root{SOCKET}")
+    until = time.monotonic() + STARTED
+    while not socket.exists():
+        if time.monotonic() > until:
+            sys.exit("bench: the server does not start")
+        time.sleep(0.01)
+
+
+def environment() -> dict[str, str]:
+    """This process's, but that bytecode is kept as on a user's machine."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
