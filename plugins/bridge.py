@@ -436,7 +436,7 @@ def gc(call: Call) -> None:
         steps.callback(spoofcheck.gc, net.name, owners)
         if net.ipam:
             steps.callback(call.delegate(net.ipam).gc)
-        steps.callback(container.unplug_stale, net.name, call.valid_attachments)
+        steps.callback(container.unplug_stale, "bridge", net.name, call.valid_attachments)
     record.gc("bridge", net.name, owners)
 
 

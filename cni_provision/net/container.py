@@ -207,7 +207,7 @@ def delete_port(host: Socket, made: Made) -> bool:
 
 
 def unplug_stale(plugin: str, network: str, valid: Collection[tuple[str, str]]) -> None:
-    """Delete the host ends of what is not valid: by alias, and by record where an ADD was killed before it gave one."""
+    """Delete the host ends of what is not valid, by alias; by record where an ADD was killed before it gave one."""
     with Socket() as host:
         for one in stale_ends(link.dump(host), network, valid):
             link.delete(host, one)

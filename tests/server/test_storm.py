@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -58,7 +58,6 @@ class Cluster:
     state: Path
     nursery: Nursery
     server: Server | None = None
-    pids: dict[int, str] = field(default_factory=dict)
 
     def serve(self) -> Server:
         log = self.state / "log"
@@ -117,14 +116,14 @@ class Cluster:
     def leases(self) -> set[int]:
         """The containers that have an address."""
         folder = self.state / "leases" / "storm"
-        files = [file for file in folder.glob("10.*")] if folder.is_dir() else []
-        owners = [file.read_text().split()[0] for file in files]
+        owners = [file.read_text().split()[0] for file in folder.glob("10.*")]
         assert len(owners) == len(set(owners))
         return {int(owner.removeprefix("c")) for owner in owners}
 
     def ports(self) -> set[int]:
         """The containers that are plugged into the bridge."""
         links = [one for one in self.host.ip("link", "show") if one.get("master") == "storm0"]
+        assert all("ifalias" in one for one in links), links
         return {int(one["ifalias"].split("/")[1].removeprefix("c")) for one in links}
 
     def mapped(self) -> set[int]:
@@ -145,7 +144,8 @@ class Cluster:
         assert self.ports() == live
         assert self.mapped() == live
         assert self.masqueraded() == len(live)
-        records = self.host.run("sh", "-c", "ls /run/cni-provision/attachments 2>/dev/null | grep -v lock || true").split()
+        listed = self.host.run("ls", "/run/cni-provision/attachments").split()
+        records = [name for name in listed if name != "lock"]
         assert len(records) == 2 * len(live), records
 
 
@@ -206,9 +206,8 @@ def test_a_warm_storm_never_falls_back(cluster: Callable[[int], Cluster]) -> Non
         list(pool.map(there.delete, range(100)))
     there.assert_live(set())
     server.end()
-    told = json.loads(there.host_file("stat.json")) if hasattr(there, "host_file") else None
     lines = server.log.read_text().splitlines()
-    assert told is None or told["cold"] == {}
+    assert not any("cold=" in line for line in lines)
     assert sum("verb=ADD" in line for line in lines) == 200
     assert sum("verb=DEL" in line for line in lines) == 200
 
@@ -227,7 +226,8 @@ def test_half_of_a_storm_warm_and_half_cold_ends_alike(cluster: Callable[[int], 
 def test_a_server_that_is_killed_in_a_storm(cluster: Callable[[int], Cluster], seed: int) -> None:
     there, chance = cluster(200), random.Random(seed)
     server = there.serve()
-    killer = threading.Timer(chance.uniform(0.1, 1.0), server.kill)
+    after, without = chance.uniform(0.1, 1.0), 0.3
+    killer = threading.Timer(after, lambda: [server.kill(), time.sleep(without), there.serve()])
     killer.start()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(there.add, range(200)))
@@ -237,7 +237,6 @@ def test_a_server_that_is_killed_in_a_storm(cluster: Callable[[int], Cluster], s
         assert live
         there.gc(live) if seed % 2 else list(pool.map(there.delete, lost))
     there.assert_live(live)
-    there.serve()
     some = sorted(live)[:5]
     for number in some:
         there.delete(number)

@@ -18,7 +18,8 @@ def statuses(events: Iterable[NodeStatus]) -> list[str]:
     for event in events:
         rows.setdefault(status_row(event), []).append(event.node)
     return table(
-        ("node", "generation", "by", "at", "drift", "server", "notes"), [(fold(names), *row) for row, names in rows.items()]
+        ("node", "generation", "by", "at", "drift", "server", "notes"),
+        [(fold(names), *row) for row, names in rows.items()],
     )
 
 
