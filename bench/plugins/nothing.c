@@ -1,0 +1,2 @@
+/* What it costs to execute anything. */
+int main(void) { return 0; }
