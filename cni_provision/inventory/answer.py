@@ -65,7 +65,8 @@ class Answer:
             children = {key: self.node(child, place, shared=shared) for key, child, _ in node["d"]}
             keys = {key: Spot(self.place(at, place), len(str(key))) for key, _, at in node["d"]}
             return Located(children, place, 1, keys, shared=shared, secret=secret)
-        return Located(value_of(node), place, shared=shared, secret=secret)
+        origin = Located(None, place) if node.get("j") else None
+        return Located(value_of(node), place, shared=shared, secret=secret, origin=origin)
 
     def place(self, found: list[Any] | None, above: Place) -> Place:
         """A place, its file as seen from here."""

@@ -7,9 +7,10 @@ This file imports Ansible and has its licence. It stands alone: Ansible loads it
 interpreter (Python ≥ 3.10, ansible-core 2.16 to 2.19); no module of the project imports it, and it imports none.
 
 The descriptor's number is in CNI_PROVISION_ANSWER. Lines of JSON: first the groups and hosts, then for each host its
-variables, each as a node `{v | d | l | e | o | r, p, s}`: a value, pairs of a mapping, items of a list, an error,
+variables, each as a node `{v | d | l | e | o | r, p, s, j}`: a value, pairs of a mapping, items of a list, an error,
 omitted, or the number of a node that several hosts share and that an earlier line gave. `p` is [file, line, column],
-`s` says that the value was vaulted or may come from something that was, or from a lookup that can give secrets.
+`s` says that the value was vaulted or may come from something that was, or from a lookup that can give secrets; `j`
+that a template gave it.
 Values go nowhere else: the task's result says only that it ran.
 """
 
@@ -137,7 +138,8 @@ class Answer:
             raws = raw if isinstance(raw, list) and len(raw) == len(value) else [raw] * len(value)
             items = zip(value, raws)
             return {"l": [self.node(*pair, secrets) for pair in items if not self.omitted(pair[0])], "p": stands}
-        return scalar(value) | {"p": stands, "s": secrets.inside(raw) or self.sealed.holds(value)}
+        secret = secrets.inside(raw) or self.sealed.holds(value)
+        return scalar(value) | {"p": stands, "s": secret, "j": templated(raw)}
 
     def pair(self, key: Any, child: Any, raw: Any, secrets: Secrets) -> list[Any]:
         below = raw.get(key, raw) if isinstance(raw, dict) else raw
