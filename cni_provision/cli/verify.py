@@ -22,19 +22,24 @@ if TYPE_CHECKING:
     "check nodes and send traffic through throwaway containers",
     ("", "every check and the probe on each node"),
     ("--mesh", "and from a container on each node to every other node"),
+    ("--repair", "after somebody's `nft flush ruleset`: rules come back first"),
     ("--no-probe -v", "files, versions and prerequisites only, each with its result"),
 )
 @click.option("--mesh", is_flag=True, help="Send traffic between nodes too, and print the matrix.")
 @click.option("--no-probe", is_flag=True, help="Attach no throwaway containers.")
+@click.option("--repair", is_flag=True, help="First make again the nftables rules of what is attached.")
 @selection_options
 @reach_options
 @output_options
-def command(mesh: bool, no_probe: bool, selection: Selection, reach: Reach, output: Output) -> int:
+def command(mesh: bool, no_probe: bool, repair: bool, selection: Selection, reach: Reach, output: Output) -> int:
     """Check on each node that what is declared is there and works.
 
     Digests, prerequisites, what plugins answer to VERSION and STATUS, and a probe: throwaway containers are attached,
     traffic flows between them, to the gateway and through a mapped port, and nothing is left behind. Ends with 2 when
     a check fails and every node answered.
+
+    With `--repair`, tables, chains, maps and their entries that somebody flushed are made again first, from what each
+    node has noted about its attached containers; every table that had lost something is told.
     """
 
     def work(emit: Emit) -> Summary:
@@ -43,7 +48,7 @@ def command(mesh: bool, no_probe: bool, selection: Selection, reach: Reach, outp
         from cni_provision.cli.run.selection import prepared
 
         inventory, everything = prepared(selection, emit)
-        fleet, jobs = Fleet(reach, emit), verifying(inventory, everything, probe=not no_probe)
+        fleet, jobs = Fleet(reach, emit), verifying(inventory, everything, probe=not no_probe, repair=repair)
         answers = fleet.ask(jobs)
         total = summary(answers)
         return with_mesh(total, fleet, jobs, answers) if mesh and not answers.interrupted else total

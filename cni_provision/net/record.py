@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import stat
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -27,6 +28,7 @@ DIRECTORY = "/run/cni-provision/attachments"
 LOCK = "lock"
 FORMAT = 1
 LONGEST = 1 << 20  # bytes: the 65,535 ports that an attachment can map have room
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")  # of a network, which goes into nft scripts
 LOCKED = struct.Struct("@hhqqi0q")  # struct flock: type, whence, start, length, pid
 
 
@@ -146,6 +148,8 @@ def _decoded(content: Mapping[str, Any]) -> Record:
     index, rules = content["index"], content["rules"]
     if not (all(isinstance(one, str) for one in texts) and type(index) is int and isinstance(rules, dict)):
         raise TypeError("not a record")
+    if not NAME.fullmatch(content["network"]):
+        raise ValueError("not a network")
     return Attachment(*texts[:4]), Made(texts[4], index, rules)
 
 

@@ -116,7 +116,15 @@ def supported_versions(path: str) -> list[str]:
 
 
 def verify(request: Request) -> Reply:
-    """Run the checks and the probe on what is there."""
+    """Run the checks and the probe on what is there, after `work["repair"]` where that is asked for."""
     from cni_provision.node.apply import outcomes_of
 
-    return Reply(generation=generation.history().number, outcomes=outcomes_of(request), facts=observe.facts())
+    findings = _repaired() if request.work.get("repair") is True else ()
+    outcomes = outcomes_of(request)
+    return Reply(generation=generation.history().number, outcomes=outcomes, findings=findings, facts=observe.facts())
+
+
+def _repaired() -> tuple[NodeFinding, ...]:
+    from cni_provision.node.repair import repair
+
+    return repair()

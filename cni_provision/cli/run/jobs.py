@@ -54,12 +54,13 @@ def with_how(request: Request, desired: Desired, how: Applying) -> Request:
     )
 
 
-def verifying(inventory: Inventory, everything: Prepared, *, probe: bool) -> list[Job]:
-    """Check every node; nothing is changed."""
-    run = origin(inventory)
+def verifying(inventory: Inventory, everything: Prepared, *, probe: bool, repair: bool = False) -> list[Job]:
+    """Check every node; nothing is changed, but with `repair` the rules of what is attached are made again first."""
+    run, work = origin(inventory), {"repair": True} if repair else {}
     return [
-        Job(desired.node, replace(about(desired.node, "verify", run), verify=verification(desired, probe=probe)))
+        Job(desired.node, replace(request, verify=verification(desired, probe=probe), work={**request.work, **work}))
         for desired in everything.desired
+        for request in [about(desired.node, "verify", run)]
     ]
 
 
