@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar, Union, overload
 
-from cni_provision.cni.types import INVALID_CONFIG, UNDECODABLE, CNIError
+from cni_provision.cni.types import INVALID_CONFIG, UNDECODABLE, UNSUPPORTED_FIELD, CNIError
 
 _D = TypeVar("_D")
 _INT64 = range(-(2**63), 2**63)
@@ -140,6 +140,10 @@ class Config(Mapping[str, Any]):
     def error(self, key: str, problem: str) -> CNIError:
         """For the caller's own rules: ``raise config.error("mtu", "must not be negative")``."""
         return CNIError(self.code, f"`{self.path(key)}` {problem}, not {brief(lookup(self.raw, key))}")
+
+    def unsupported(self, key: str) -> CNIError:
+        """For a key that a plugin knows and does not do; the specification wants key and value in the message."""
+        return CNIError(UNSUPPORTED_FIELD, f"unsupported field `{self.path(key)}`: {brief(lookup(self.raw, key))}")
 
     def path(self, key: str) -> str:
         return f"{self.where}.{key}" if self.where else key

@@ -227,6 +227,29 @@ def test_gc_asks_plugins_though_the_cache_cannot_be_read(node: Node) -> None:
     assert (caught.value.code, node.asked) == (5, ["GC first", "GC second"])
 
 
+def test_gc_waits_for_calls_and_calls_wait_for_gc(node: Node, script: Script, tmp_path: Path) -> None:
+    busy = f"echo begin $CNI_COMMAND >> {tmp_path}/log; sleep 0.2; echo end $CNI_COMMAND >> {tmp_path}/log"
+    script("first", f"{busy}; {ANSWER % ('1.1.0', 1)}")
+    alone = config.load(b'{"cniVersion":"1.1.0","name":"n","plugins":[{"type":"first"}]}')
+    calls: list[Callable[[], object]] = [
+        lambda: node.runtime.add(alone, C1),
+        lambda: node.runtime.gc(alone, [C1.key, ("c2", "eth0")]),
+        lambda: node.runtime.add(alone, Attachment("c2", "/ns")),
+        lambda: node.runtime.gc(alone, [C1.key, ("c2", "eth0")]),
+    ]
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    log = (tmp_path / "log").read_text().split("\n")[:-1]
+    assert len(log) == 8
+    for at, line in enumerate(log):
+        if line == "begin GC":
+            assert log[at + 1] == "end GC"
+
+
 def test_gc_collects_old_broken_files(node: Node) -> None:
     node.results.mkdir(parents=True)
     for name in ("n-c1-eth0", "n-c2-eth0", "m-c1-eth0"):

@@ -261,6 +261,21 @@ def test_a_delegates_error_is_the_plugins() -> None:
     assert json.loads(outcome.stdout) == {"cniVersion": "1.1.0", "code": 11, "msg": "pool is full"}
 
 
+def test_a_type_that_is_a_path_is_no_delegate() -> None:
+    plugin = quiet(status=lambda call: call.delegate("../bin/sh").status())
+    outcome = skel.run(plugin, {"CNI_COMMAND": "STATUS"}, json.dumps(MINIMAL).encode())
+    assert json.loads(outcome.stdout)["code"] == 7
+
+
+def test_an_unsupported_field_is_code_2() -> None:
+    def status(call: Call) -> None:
+        raise call.config.unsupported("vlan")
+
+    outcome = skel.run(quiet(status=status), {"CNI_COMMAND": "STATUS"}, json.dumps({**MINIMAL, "vlan": 7}).encode())
+    answer = json.loads(outcome.stdout)
+    assert (answer["code"], answer["msg"]) == (2, "unsupported field `vlan`: `7`")
+
+
 PROGRAM = """
 import os, sys
 from cni_provision.cni.skel import Plugin, main
