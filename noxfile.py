@@ -68,6 +68,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_plugins(session: nox.Session) -> None:
+    """Our plugins, warm and cold, beside the reference's in the same run; `-- --peer DIR` for another folder."""
+    install(session)
+    session.run("python", "-m", "bench.plugins", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": None})
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The examples of README and docs/, run."""
     install(session)
