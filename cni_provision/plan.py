@@ -108,7 +108,7 @@ def plan(desired: States, observed: States, owned: Returns) -> list[Change]:
 
 
 def _stays(change: Change, desired: States, owned: Returns) -> bool:
-    """A module or sysctl is never made absent, no live value is restored where it is gone, a found directory stays."""
+    """No module or sysctl is made absent, no live value restored where it is gone; a found directory stays."""
     if same(change.before, change.after):
         return True
     if isinstance(change.after or change.before, Live):
