@@ -267,7 +267,8 @@ def gc(call: Call) -> None:
         store.retain({Attachment(*each) for each in call.valid_attachments})
 
 
-PLUGIN = skel.Plugin("host-local", add, delete, check, status, gc, about="CNI host-local plugin (cni-provision)")
+ABOUT = "CNI host-local plugin (cni-provision)"
+PLUGIN = skel.Plugin("host-local", add, delete, check, status, gc, about=ABOUT, needs_netns=False)
 
 if __name__ == "__main__":
     skel.main(PLUGIN)

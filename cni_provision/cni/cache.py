@@ -7,7 +7,6 @@ it. Writing is by rename (libcni truncates and writes: a crash leaves an empty f
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import time
@@ -177,7 +176,7 @@ def _remove_silent(path: str) -> None:
 def _bytes(raw: Config) -> bytes:
     try:
         return base64.b64decode(raw.text("config"), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or not ASCII at all
         raise raw.error("config", "must be base64") from error
 
 

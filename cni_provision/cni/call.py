@@ -18,7 +18,10 @@ Execute = Callable[[str, Mapping[str, str], bytes], Outcome]  # plugin type, env
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds."""
+    """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds.
+
+    One that is never in the namespace (IPAM) does not care what CNI_NETNS is: `needs_netns` False.
+    """
 
     name: str
     add: Callable[[Call], Result]
@@ -28,6 +31,7 @@ class Plugin:
     gc: Optional[Callable[[Call], None]] = None
     versions: tuple[str, ...] = ALL_VERSIONS
     about: str = ""
+    needs_netns: bool = True
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,8 @@ class Folder:
                 return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise CNIError(INVALID_CONFIG, f"cannot read {self.path}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # a name may hold a zero
+            raise CNIError(INVALID_CONFIG, f"cannot read {self.path}: {error}") from error
 
 
 def choices(folder: Folder, name: str = "") -> tuple[Choice, ...]:
@@ -272,8 +272,8 @@ def _for_podman(found: Found) -> Found:
     config = Config(found.first)
     if found.types[0] in ("bridge", "macvlan", "ipvlan") and config.mapping("ipam").text("type") == "host-local":
         for group in config.mapping("ipam").sequence("ranges"):
-            for one in group:
-                _check_range(Config(one))
+            for one in Config({"range": group}, "ipam").mappings("range"):
+                _check_range(one)
     return found
 
 

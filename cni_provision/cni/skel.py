@@ -155,7 +155,7 @@ def _dispatch(request: _Request, command: str, config: Config, stdin: bytes) -> 
     call = _call(request, command, config, stdin)
     if command not in _ATTACHED:
         return _perform(request.plugin, call)
-    may_be_gone = command == "DEL"
+    may_be_gone = command == "DEL" or not request.plugin.needs_netns
     with namespace.opened(request.environment, request.netns_fd, may_be_gone=may_be_gone) as netns_fd:
         return _perform(request.plugin, replace(call, netns_fd=netns_fd))
 
