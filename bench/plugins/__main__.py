@@ -16,13 +16,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.plugins import goals, measuring, packets
+from bench.plugins import goals, measuring
 from bench.plugins.driver import Samples
 from bench.plugins.engines import GO, WARM
 from bench.plugins.goals import LEASES, Measured
-from bench.plugins.measuring import QUICK, Bench, Size
-from bench.plugins.works import lease_network
+from bench.plugins.measuring import QUICK, Size
 
+WORKS = {"singles": measuring.singles, "storm": measuring.storm, "leases": measuring.many_leases}
+PARTS = (*WORKS, "packets", "memory")
 PACKET_RATIO = 1.1
 
 
@@ -39,27 +40,23 @@ def main() -> None:
     print(json.dumps(as_json(found), indent=1) if chosen.json else "\n".join(as_text(found, size)))
 
 
-PARTS = ("singles", "storm", "leases", "packets", "memory")
-
-
 def everything(folder: Path, peer: Path, size: Size, only: str | None) -> dict[str, Any]:
     measured: dict[tuple[str, str, str], Samples] = {}
     found: dict[str, Any] = {"measured": measured, "memory": {}, "packets": {}, "load": []}
     with measuring.bench(folder, peer, size) as run:
-        for part, function in (("singles", measuring.singles), ("storm", measuring.storm), ("leases", measuring.many_leases)):
+        for part, function in (
+            ("singles", measuring.singles),
+            ("storm", measuring.storm),
+            ("leases", measuring.many_leases),
+        ):
             if only in (None, part):
                 found["load"].append(os.getloadavg()[0])
                 measured.update({(work, one.phase, one.lane): one for work, one in function(run)})
         if only in (None, "memory"):
             found["memory"] = measuring.memory(run)
         if only in (None, "packets"):
-            found["packets"] = first_packets(run, folder)
+            found["packets"] = measuring.first_packets(run, folder)
     return found
-
-
-def first_packets(run: Bench, folder: Path) -> Mapping[str, list[float]]:
-    measuring.say("first packets")
-    return packets.measure(run, folder)
 
 
 def as_json(found: Mapping[str, Any]) -> dict[str, Any]:

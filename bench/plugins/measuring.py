@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plugins import driver, works
+from bench.plugins import driver, packets, works
 from bench.plugins.driver import Lane, Samples
 from bench.plugins.engines import COLD, FLOOR, GO, WARM, Engine, build, engines, server
 from bench.plugins.goals import LEASES, LOOPBACK, MASQUERADED, NONE, PLAIN, STORM
@@ -41,6 +41,7 @@ class Bench:
     program: Path
     nothing: Path
     engines: tuple[Engine, ...]
+    digests: Mapping[str, str]
     server: int  # its process id
     size: Size
 
@@ -59,7 +60,7 @@ def bench(folder: Path, peer: Path, size: Size) -> Iterator[Bench]:
     with host(folder) as made:
         prepare(made, found, size)
         with server(made, digests) as pid:
-            yield Bench(made, program, nothing, found, pid, size)
+            yield Bench(made, program, nothing, found, digests, pid, size)
 
 
 def prepare(made: Host, found: Sequence[Engine], size: Size) -> None:
@@ -111,6 +112,12 @@ def many_leases(run: Bench) -> Iterator[tuple[str, Samples]]:
     iterations, warm_up = run.size.iterations, run.size.warm_up
     for samples in driver.measure(run.program, run.host, lanes, iterations, warm_up=warm_up):
         yield LEASES, samples
+
+
+def first_packets(run: Bench, folder: Path) -> dict[str, list[float]]:
+    say("first packets")
+    size = packets.QUICK if run.size == QUICK else packets.Size()
+    return packets.measure(run.program, folder, run.engines, run.digests, size)
 
 
 def memory(run: Bench) -> dict[str, int]:

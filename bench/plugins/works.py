@@ -57,7 +57,10 @@ def lane(engine: Engine, chain: Chain) -> Lane:
 
 def plugin_steps(engine: Engine, chain: Chain, verb: str) -> tuple[Step, ...]:
     """One execution for each plugin of the chain, for DEL the last one first."""
-    plugins = [("bridge", bridge_config(engine, chain)), *([("portmap", portmap_config(chain))] if chain.ports else [])]
+    plugins = [
+        ("bridge", bridge_config(engine, chain)),
+        *([("portmap", portmap_config(chain))] if chain.ports else []),
+    ]
     ordered = plugins[::-1] if verb == "DEL" else plugins
     return tuple(
         engine.step(name, verb, text(config, chained=verb != "ADD" or name == "portmap"), netns(engine), CONTAINER)
