@@ -47,16 +47,19 @@ def prepare(inventory: Inventory, cache_dir: Path | None = None) -> Prepared:
 
 
 def check(inventory: Inventory) -> tuple[Diagnostic, ...]:
-    """The same mistakes without collecting executables; answers the warnings.
+    """The same mistakes without collecting executables, but files beside the inventory; answers the warnings.
 
     A release that does not name its plugins is not looked into: what it might hold is taken as installed.
     """
-    rendered = _rendered(inventory)
+    rendered, store = _rendered(inventory), _Store(artifact.default_cache())
     offers = {
-        node.name: [Offer(source, artifact.names_of(source)) for source in node.declarations.plugins]
+        node.name: [
+            store.offer(source) if source.source == "file" else Offer(source, artifact.names_of(source))
+            for source in node.declarations.plugins
+        ]
         for node in _present(inventory)
     }
-    _raise_all(inventory, rendered, offers, ())
+    _raise_all(inventory, rendered, offers, store.mistakes)
     return rendered.warnings
 
 
