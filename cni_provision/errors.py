@@ -129,6 +129,7 @@ class NodeError(CniProvisionError):
 
     exit_code = 3
     reason = "failed"
+    detail: str | None = None  # where on the node it was, for `--debug`
 
     def __init__(self, message: str, *, node: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

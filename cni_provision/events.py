@@ -146,7 +146,10 @@ class ApplyDone(Event):
 
 @dataclass(frozen=True)
 class NodeFailed(Event):
-    """A node could not be served. `reason`: unreachable, denied, conflict, busy, timed out, failed, not started."""
+    """A node could not be served. `reason`: unreachable, denied, conflict, busy, timed out, failed, not started.
+
+    `detail` is where in the node program it was, which text shows with `--debug` only.
+    """
 
     name = "node_failed"
     node: str
@@ -154,6 +157,7 @@ class NodeFailed(Event):
     message: str
     hint: str | None = None
     seconds: float | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ class Rendered(Event):
 
 @dataclass(frozen=True)
 class Executed(Event):
-    """`exec --trace`: one run of a plugin. `depth` 0 is by us, 1 by a plugin of ours and so on; `code` < 0: a signal."""
+    """`exec --trace`: one run of a plugin. `depth`: 0 by us, 1 by one of those, and so on; `code` < 0: a signal."""
 
     name = "executed"
     command: str

@@ -57,7 +57,9 @@ def read_reply(body: bytes) -> Reply:
         ) from error
     if reply.error:
         kind = BY_REASON.get(str(reply.error.get("reason")), NodeFailed)
-        raise kind(str(reply.error.get("message")), hint=reply.error.get("hint"))
+        failure = kind(str(reply.error.get("message")), hint=reply.error.get("hint"))
+        failure.detail = reply.error.get("detail")
+        raise failure
     return reply
 
 

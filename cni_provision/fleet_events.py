@@ -22,7 +22,7 @@ def told(job: Job, outcome: Outcome) -> tuple[Event, ...]:
 
 def failure(node: str, error: NodeError, seconds: float) -> Event:
     """A node that could not be served."""
-    return events.NodeFailed(node, error.reason, error.message, error.hint, round(seconds, 3) or None)
+    return events.NodeFailed(node, error.reason, error.message, error.hint, round(seconds, 3) or None, error.detail)
 
 
 def _answered(job: Job, reply: Reply, seconds: float) -> Iterator[Event]:

@@ -33,7 +33,9 @@ class Mistake:
 
     def diagnostic(self, network: Network, node: str | None) -> Diagnostic:
         """The mistake at the place that this network's inventory has for it."""
-        here = place_of(network, self.path or ())
+        path = self.path or ()
+        key = network.key_places.get(path) if self.problem.at_key else None
+        here = key or place_of(network, path)
         place, related = here, self.template_place
         note = f"template `{network.template}` writes it here"
         width = _width(network, self.path, self.problem)
@@ -53,11 +55,13 @@ def place_of(network: Network, path: Path) -> Place | None:
 
 def _width(network: Network, path: Path | None, problem: Problem) -> int:
     """How many columns the value at fault takes; 1 where its place is only the nearest that is known."""
-    if path not in network.places:
+    if path is None or path not in network.places:
         return 1
+    if problem.at_key:
+        return len(str(path[-1])) if path in network.key_places else 1
     value: Value = {"parameters": network.parameters, "plugins": network.plugins}
-    found = resolve(value, path or ())
-    return len(str(found)) if isinstance(found, str | int | float) and not problem.at_key else 1
+    found = resolve(value, path)
+    return len(str(found)) if isinstance(found, str | int | float) else 1
 
 
 def resolve(value: Value, path: Path) -> Value:

@@ -114,10 +114,18 @@ def loaded(parts: list[Block], folder: Path) -> Inventory:
 @pytest.mark.parametrize("parts", [pytest.param(parts, id=str(parts[0])) for parts in inventories()])
 def test_inventories_are_valid(parts: list[Block], tmp_path: Path) -> None:
     inventory = loaded(parts, tmp_path)
+    write_named_files(inventory)
     assert not inventory.warnings
     assert not check(inventory)
     groups = {Path(part.file).stem for part in parts if part.file and part.file.startswith("group_vars/")}
     assert groups <= {"all"}.union(*(node.groups for node in inventory.nodes))
+
+
+def write_named_files(inventory: Inventory) -> None:
+    """Something where plugin sources say that an executable is."""
+    for source in (source for node in inventory.nodes for source in node.declarations.plugins if source.path):
+        Path(source.path or "").parent.mkdir(exist_ok=True)
+        Path(source.path or "").touch()
 
 
 def test_what_the_inventory_page_says_of_merging(tmp_path: Path) -> None:

@@ -54,10 +54,11 @@ def test_a_blob_that_is_not_part_of_the_run(blobs: Blobs | None) -> None:
     [("conflict", Conflict), ("busy", Busy), ("denied", Denied), ("failed", NodeFailed), ("new word", NodeFailed)],
 )
 def test_the_nodes_error(reason: str, kind: type[NodeError]) -> None:
-    error = {"reason": reason, "message": "it moved", "hint": "plan again"}
+    error = {"reason": reason, "message": "it moved", "hint": "plan again", "detail": "Traceback: line 7"}
     with pytest.raises(kind) as caught:
         start().send(to_json(Reply(error=error)))
-    assert (caught.value.message, caught.value.hint) == ("it moved", "plan again")
+    found = caught.value
+    assert (found.message, found.hint, found.detail) == ("it moved", "plan again", "Traceback: line 7")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", json.dumps({"surprise": 1}).encode()])

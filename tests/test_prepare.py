@@ -160,3 +160,13 @@ def test_many_nodes_alike_are_told_once() -> None:
 def test_our_plugins_say_which_versions_they_speak(tmp_path: Path) -> None:
     assert list(builtin_versions()) == list(builtin_plugins())
     assert all("1.0.0" in versions for versions in builtin_versions().values())
+
+
+def test_a_files_checksum_is_proved_without_touching_a_node(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"another one")
+    source = PluginSource("mine", "file", path=str(tmp_path / "mine"), checksum=f"sha256:{'0' * 64}")
+    inventory = fleet(1, sources=(source,))
+    for look in (check, prepare):
+        with pytest.raises(Mistakes) as caught:
+            look(inventory)
+        assert "0" * 12 in caught.value.diagnostics[0].message

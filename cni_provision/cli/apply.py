@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,15 @@ from cni_provision.cli.options import (
 )
 from cni_provision.cli.run.command import command as define
 from cni_provision.cli.run.invocation import Emit, run
-from cni_provision.events import Summary
+from cni_provision.events import (
+    ApplyDone,
+    ChangeApplied,
+    DiagnosticFound,
+    Event,
+    Observed,
+    PlannedChange,
+    Summary,
+)
 
 if TYPE_CHECKING:
     from cni_provision.cli.run.changing import Asked
@@ -102,7 +112,36 @@ def apply_inventory(emit: Emit, how: How, asked: Asked) -> Summary:
     inventory, everything = prepared(asked.selection, emit)
     manner = Applying(how.only, how.adopt, not how.no_verify, not how.no_rollback)
     jobs = applying(inventory, everything, manner)
-    return change(Fleet(asked.reach, emit), asked.doing("apply", jobs, inventory.source))
+    watched = Adopting(emit, [adopted(name, job.request.conf_dir) for job in jobs for name in how.adopt])
+    total = change(Fleet(asked.reach, watched.emit), asked.doing("apply", jobs, inventory.source))
+    for name in how.adopt if watched.answered else ():
+        if watched.met.isdisjoint(adopted(name, job.request.conf_dir) for job in jobs):
+            message = f"`--adopt {name}` matched no file that changes on any node"
+            emit(
+                DiagnosticFound("warning", message, hint="names are looked up in `conf_dir`; write other paths whole")
+            )
+    return total
+
+
+def adopted(name: str, conf_dir: str) -> str:
+    """The pattern of a path."""
+    return name if name.startswith("/") else f"{conf_dir}/{name}"
+
+
+class Adopting:
+    """Hands events on, and notes which patterns met a file that was there before."""
+
+    def __init__(self, emit: Emit, patterns: Sequence[str]) -> None:
+        self._emit = emit
+        self._patterns = frozenset(patterns)
+        self.met: set[str] = set()
+        self.answered = False
+
+    def emit(self, event: Event) -> None:
+        self.answered |= isinstance(event, Observed | ApplyDone)
+        if isinstance(event, PlannedChange | ChangeApplied) and event.sign != "+":
+            self.met |= {pattern for pattern in self._patterns if fnmatch.fnmatchcase(event.path, pattern)}
+        self._emit(event)
 
 
 def apply_file(emit: Emit, file: Path, asked: Asked) -> Summary:

@@ -167,7 +167,7 @@ def test_which_of_a_node(run: Exec) -> None:
 
 def test_plugins_that_are_given_go_before_the_inventorys(run: Exec) -> None:
     said = json.loads(run("validate", "pods", *LIKE, CNI_PATH="/none", expect=1).stdout)
-    assert "failed to find plugin `bridge` in path [/none]" in said["msg"]
+    assert 'failed to find plugin "bridge" in path [/none]' in said["msg"]
 
 
 def test_a_folder_from_which_nothing_runs(run: Exec) -> None:

@@ -72,7 +72,7 @@ def drawing(output: Output, out: Paper, err: Paper) -> Iterator[Emit]:
         return
     from cni_provision.cli.view.human import Human
 
-    human = Human(out, err, output.verbosity, LiveLine(err) if is_terminal(err) else None)
+    human = Human(out, err, output.verbosity, LiveLine(err) if is_terminal(err) else None, debug=output.debug)
     try:
         yield human.emit
     finally:

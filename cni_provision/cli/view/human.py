@@ -67,6 +67,7 @@ class Human:
     verbosity: int = 0
     live: LiveLine | None = None
     read_line: ReadLine = line_of
+    debug: bool = False
     command: str = ""
     seen: Seen = field(default_factory=Seen)
 
@@ -150,6 +151,8 @@ class Human:
     def _(self, event: NodeFailed) -> None:
         self.seen.tally.failed.append(event)
         self.finished(event)
+        if self.debug and event.detail:
+            self.talk([f"{event.node}:", *event.detail.splitlines()])
 
     @on.register(CheckResult)
     def _(self, event: CheckResult) -> None:

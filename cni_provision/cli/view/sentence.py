@@ -24,8 +24,14 @@ def planned(event: Planned, failed: Sequence[NodeFailed]) -> str:
     """The sentence of a plan."""
     verb = "changes" if event.changing == 1 else "change"
     counts = f": {event.added} to add, {event.updated} to update, {event.removed} to remove"
-    change = f"{count(event.changing, 'node')} {verb}{counts}" if event.changing else "nothing to change"
+    nothing = "nothing to change" if answered(event) else ""
+    change = f"{count(event.changing, 'node')} {verb}{counts}" if event.changing else nothing
     return listed((change, right(event.unchanged), *failure_parts(failed)))
+
+
+def answered(event: Planned) -> bool:
+    """Whether anything is known: of nodes that did not answer nobody can say that they are right."""
+    return event.changing + event.unchanged > 0 or event.failed + event.unreachable == 0
 
 
 def right(unchanged: int) -> str:
@@ -47,7 +53,8 @@ def failure_parts(failed: Sequence[NodeFailed]) -> list[str]:
 def differing(event: Planned, failed: Sequence[NodeFailed]) -> str:
     """The sentence of `diff`."""
     verb = "differs" if event.changing == 1 else "differ"
-    change = f"{count(event.changing, 'node')} {verb}" if event.changing else "no drift"
+    nothing = "no drift" if answered(event) else ""
+    change = f"{count(event.changing, 'node')} {verb}" if event.changing else nothing
     return listed((change, right(event.unchanged), *failure_parts(failed)))
 
 
