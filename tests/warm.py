@@ -16,6 +16,7 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 30.0
+SOCKET = "/run/cni-provision/server/socket"
 
 
 @dataclass(frozen=True)

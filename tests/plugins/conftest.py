@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.built import Built, build
+from tests.warm import SOCKET, Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path("/usr/lib/cni")  # where Debian puts the reference plugins
@@ -24,6 +26,10 @@ sys.path[:0] = [{root!r}, {root!r} + "/plugins"]
 from cni_provision.cni import skel
 sys.exit(skel.main(importlib.import_module({module!r}).PLUGIN))
 """
+# How plugins are executed: built ones, with a server in the host or without one. Another Python is given to shims that
+# run the sources.
+PYTHON = os.environ.get("CNI_PROVISION_TEST_PYTHON")
+WAYS = ("shim",) if PYTHON else ("cold", "warm")
 # the host has a /run of its own too: the lock files of plugins are there
 HOLD_HOST = "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec cat"
 HOLD_CONTAINER = "echo ready && exec cat"
@@ -114,13 +120,17 @@ class Host:
         path: str | None = None,
         before: tuple[str, ...] = (),
     ) -> Outcome:
-        """Execute `plugin` (default: the configuration's type); `before` goes in front, such as strace."""
+        """Execute `plugin` (default: the configuration's type).
+
+        `before` goes in front, such as strace: it looks at the plugin, so that no server does the work.
+        """
         path = path or self.path
         executable = shutil.which(plugin or config["type"], path=path)
         assert executable, f"no plugin {plugin or config['type']} in {path}"
         environment = {
             "PATH": os.defpath + ":/usr/sbin:/sbin", "CNI_COMMAND": command, "CNI_PATH": path, "CNI_NETNS": netns,
             "CNI_CONTAINERID": container_id, "CNI_IFNAME": ifname, "CNI_ARGS": args, **self.environment,
+            **({"CNI_PROVISION_SOCKET": ""} if before else {}),
         }  # fmt: skip
         argv = self.namespace.enter(*before, executable)
         done = subprocess.run(
@@ -176,21 +186,54 @@ def container(make_namespace: Callable[..., Namespace]) -> Namespace:
 
 
 @pytest.fixture(scope="session")
-def plugin_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of executables, one for each file in `plugins/`, that run it from the sources."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Every file in `plugins/` as an executable."""
+    return build(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def plugin_bin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of executables: built ones, or shims where another Python is to run the sources."""
+    if not PYTHON:
+        return Path(request.getfixturevalue("built").folder)
     folder = tmp_path_factory.mktemp("bin")
-    python = os.environ.get("CNI_PROVISION_TEST_PYTHON", sys.executable)
     for source in sorted((ROOT / "plugins").glob("*.py")):
         shim = folder / source.stem.replace("_", "-")
-        shim.write_text(SHIM.format(python=python, root=str(ROOT), module=source.stem))
+        shim.write_text(SHIM.format(python=PYTHON, root=str(ROOT), module=source.stem))
         shim.chmod(0o755)
     return folder
 
 
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def host(make_namespace: Callable[..., Namespace], plugin_bin: Path, tmp_path: Path) -> Host:
-    """A host with our plugins, then those of the reference, in CNI_PATH."""
-    return Host(make_namespace(HOLD_HOST), f"{plugin_bin}:{REFERENCE}", tmp_path / "networks")
+def host(
+    way: str,
+    make_namespace: Callable[..., Namespace],
+    plugin_bin: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Host]:
+    """A host with our plugins, then those of the reference, in CNI_PATH; with a server where the way is warm."""
+    made = Host(make_namespace(HOLD_HOST), f"{plugin_bin}:{REFERENCE}", tmp_path / "networks")
+    if way != "warm":
+        yield made
+        return
+    plugins, log = request.getfixturevalue("built").plugins, tmp_path / "server.log"
+    server = request.getfixturevalue("nursery").serve(plugins, log, within=made.namespace.pid, socket=SOCKET)
+    yield made
+    server.kill()
+    lines = log.read_text()
+    assert "a mistake of the server itself" not in lines, lines
 
 
 @pytest.fixture

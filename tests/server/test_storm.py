@@ -22,11 +22,10 @@ import pytest
 
 from tests.built import Built, build
 from tests.plugins.conftest import HOLD_HOST, Namespace
-from tests.warm import Nursery, Server
+from tests.warm import SOCKET, Nursery, Server
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-SOCKET = "/run/cni-provision/server/socket"
 AT_ONCE = 16
 SECONDS = 60
 # each line names one container; its namespace stays as long as this process lives
