@@ -15,6 +15,5 @@ def execute(plugin_type: str, environment: Mapping[str, str], stdin: bytes) -> O
 
     path = environment.get("CNI_PATH", "").split(os.pathsep)
     outcome = invoke.execute(invoke.find(plugin_type, path), environment, stdin)
-    if not outcome.code:
-        sys.stderr.write(outcome.stderr)
+    sys.stderr.write(outcome.stderr)  # SPEC 4: also of one that failed
     return outcome

@@ -339,6 +339,9 @@ def test_a_delegate_is_found_in_cni_path(script: Callable[[str, str], Path], tmp
     assert (done.returncode, done.stdout) == (0, b"")
     assert b"log" in done.stderr
     assert (tmp_path / "seen").read_bytes() == b"DEL c1\n" + stdin
+    script("ipam", """echo why >&2; echo '{"code":11,"msg":"later"}'; exit 1""")
+    done = process("DEL", stdin, environment={"CNI_PATH": str(program.parent)})
+    assert (json.loads(done.stdout)["code"], done.stderr.split()[-1]) == (11, b"why")
     done = process("DEL", stdin, environment={"CNI_PATH": "/nowhere"})
     assert 'failed to find plugin "ipam" in path [/nowhere]' in json.loads(done.stdout)["msg"]
 
