@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,27 +49,24 @@ class DeclarationReader:
         """What is declared for a node, and the subnets of its networks."""
         self.complaints.node, self.complaints.explain = scope.name, scope.related
         self.warn_of_strangers(scope)
-        pairs = {name: self.pairs(scope, name) for name in ("networks", "plugins")}
-        values: dict[str, Any] = {
-            name: self.value(scope, name) for name in fields_of(Declarations) if name not in pairs
-        }
+        merged = {name: self.merged(scope, name) for name in fields_of(Declarations)}
+        pairs = {name: self.pairs(merged[name], name) for name in ("networks", "plugins")}
+        values: dict[str, Any] = {name: self.value(merged[name], name) for name in merged if name not in pairs}
         values["networks"] = tuple(network for network, _ in pairs["networks"] or ())
         values["plugins"] = self.sources(scope, pairs["plugins"]) if pairs["plugins"] is not None else BUILTIN
         given = {name: value for name, value in values.items() if value is not None}
-        declarations = Declarations(**given, secrets=self.secrets(scope))
+        declarations = Declarations(**given, secrets=secrets_of(merged))
         self.check_verified(declarations, scope)
         self.check_pruned(declarations, scope)
         return declarations, self.networks(scope.name, pairs["networks"] or [])
 
-    def pairs(self, scope: Scope, name: str) -> Pairs | None:
+    def pairs(self, merged: Located | None, name: str) -> Pairs | None:
         """The items of a declared list with where they stand, None if it is not declared."""
-        merged = self.merged(scope, name)
         if merged is None:
             return None
         return self.decoder.items(merged, fields_of(Declarations)[name].shape, f"`{PREFIX}{name}`")
 
-    def value(self, scope: Scope, name: str) -> Any:
-        merged = self.merged(scope, name)
+    def value(self, merged: Located | None, name: str) -> Any:
         if merged is None:
             return None
         return self.decoder.decode(merged, fields_of(Declarations)[name].shape, f"`{PREFIX}{name}`")
@@ -103,11 +101,6 @@ class DeclarationReader:
                 self.complaints.error(f"`{name}` is declared twice", item.get("name"), related=related)
             if name is not None:
                 seen.setdefault(name, item)
-
-    def secrets(self, scope: Scope) -> frozenset[Path]:
-        """The paths of all that is secret, the field's name first."""
-        merged = ((name, self.merged(scope, name)) for name in fields_of(Declarations))
-        return frozenset((name, *path) for name, located in merged if located for path in located.secrets())
 
     def networks(self, node: str, pairs: Pairs) -> tuple[Subnet, ...]:
         """Each network alone, then all of a node side by side."""
@@ -176,6 +169,11 @@ class DeclarationReader:
                     self.complaints.warning(
                         f"`{name}` is not a declaration of ours and is ignored", located.spot, hint
                     )
+
+
+def secrets_of(merged: Mapping[str, Located | None]) -> frozenset[Path]:
+    """The paths of all that is secret, the field's name first."""
+    return frozenset((name, *path) for name, located in merged.items() if located for path in located.secrets())
 
 
 def variables_of(scope: Scope, name: str) -> list[str]:
