@@ -28,7 +28,7 @@ SECTIONS = {
     "Describe": ("init", "validate", "render", "schema"),
     "Change": ("plan", "diff", "apply", "rollback", "remove"),
     "Look": ("status", "verify", "plugin"),
-    "Try": ("exec", "lab"),
+    "Try": ("exec", "lab", "server"),
 }
 
 EXAMPLES = (

@@ -26,7 +26,7 @@ sys.path[:0] = [{root!r}, {root!r} + "/plugins"]
 from cni_provision.cni import skel
 sys.exit(skel.main(importlib.import_module({module!r}).PLUGIN))
 """
-# How plugins are executed: built ones, with a server in the host or without one. Another Python is given to shims that
+# How plugins are executed: built ones, with a server in the host or without. Another Python is given to shims that
 # run the sources.
 PYTHON = os.environ.get("CNI_PROVISION_TEST_PYTHON")
 WAYS = ("shim",) if PYTHON else ("cold", "warm")
