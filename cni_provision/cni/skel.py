@@ -37,6 +37,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class _Variable:
+    """One variable of the protocol: the verbs that need it, and its rule."""
+
     name: str
     required: frozenset[str]
     check: Callable[[str], None] | None = None
@@ -56,6 +58,8 @@ _VARIABLES = (
 
 @dataclass(frozen=True)
 class _Request:
+    """What came in; `read` gives stdin."""
+
     plugin: Plugin
     environment: Mapping[str, str]
     read: Callable[[], bytes]

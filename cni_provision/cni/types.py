@@ -76,6 +76,8 @@ class Route:
 
 @dataclass(frozen=True)
 class DNS:
+    """What a resolver is told; false where it says nothing."""  # without a text a dataclass makes one: 0.1 ms
+
     nameservers: tuple[str, ...] = ()
     domain: str = ""
     search: tuple[str, ...] = ()
