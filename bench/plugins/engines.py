@@ -15,7 +15,8 @@ from pathlib import Path
 
 from bench.plugins.driver import Step
 from bench.plugins.hosts import Host
-from cni_provision.artifact import build_plugin, builtin_plugins
+from cni_provision.artifact import build_plugin, builtin_plugins, default_cache
+from cni_provision.artifact_launcher import launcher, own_architecture
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "/usr/bin/python3"  # the node's
@@ -51,12 +52,10 @@ def engines(ours: Path, peer: Path) -> tuple[Engine, ...]:
 def build(folder: Path) -> dict[str, str]:
     """Our executables, as `apply` would install them: name → digest."""
     folder.mkdir()
-    launcher = folder.parent / "launcher"
-    source = ROOT / "plugins/launcher/launcher.c"
-    subprocess.run(["gcc", "-Os", "-static", "-s", "-o", str(launcher), str(source)], check=True)
+    head = launcher(own_architecture(), default_cache())
     digests = {}
     for name, plugin in builtin_plugins().items():
-        content = build_plugin(plugin, launcher.read_bytes())
+        content = build_plugin(plugin, head)
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o755)
         digests[name] = hashlib.sha256(content).hexdigest()
