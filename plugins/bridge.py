@@ -76,6 +76,7 @@ PORT_SECONDS = 2.5  # the reference's patience with a port
 NOT_AS_MADE = 100
 MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 DEFAULT_ROUTES = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+NO_MAC = "00:00:00:00:00:00"  # of a bridge that lost its last port
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
@@ -194,7 +195,8 @@ def add(call: Call) -> Result:
     with record.held(mine), Socket() as host, Socket(call.netns_fd) as inside, Undo() as undo:
         before = record.read(mine)
         undo.later(record.restore, mine, before)
-        pair = plug(call, net, host, inside, undo)
+        made = ensure_bridge(host, net)
+        pair = plug(call, net, made, host, inside, undo)
         connect_port(call, net, host, pair.outer)
         planned = lease(call, net, undo) if net.ipam else Result()
         take_off_rules(mine, before or record.NOTHING)  # of an ADD that was killed
@@ -202,7 +204,7 @@ def add(call: Call) -> Result:
         if net.ipam:
             configure(call, net, inside, pair.inner, planned)
             if net.gateway:
-                ensure_gateway(net, host, planned, undo)
+                ensure_gateway(net, made, host, planned, undo)
         elif not net.leave_down:
             link.change(inside, pair.inner, Settings(up=True))
         port = pair.outer if net.leave_down else await_port(host, pair.outer)
@@ -227,9 +229,9 @@ def ignore_router_advertisements(name: str) -> None:
     sysctl.write_present({f"net/ipv6/conf/{name}/accept_ra": "0"})
 
 
-def plug(call: Call, net: Network, host: Socket, inside: Socket, undo: Undo) -> Pair:
+def plug(call: Call, net: Network, made: Link, host: Socket, inside: Socket, undo: Undo) -> Pair:
     """The pair, noted before it is made, its host end a port of the bridge and still down."""
-    made, mine = ensure_bridge(host, net), attachment(call)
+    mine = attachment(call)
     inner = Settings(name=call.ifname, mtu=net.mtu, mac=net.mac, netns_fd=call.netns_fd)
     outer = Settings(mtu=net.mtu, master=made.index)
     pair = container.connect(host, inside, inner, outer, note=lambda name: record.write(mine, Made(name)))
@@ -320,9 +322,10 @@ def configure(call: Call, net: Network, inside: Socket, inner: Link, planned: Re
     container.configure(inside, call.netns_fd, inner, addresses(planned), routes, detect_duplicates=detecting)
 
 
-def ensure_gateway(net: Network, host: Socket, planned: Result, undo: Undo) -> None:
-    """The host's side: the gateways' addresses, a MAC address that stays, forwarding."""
-    made = link.get(host, net.bridge)  # once more: its MAC address may be that of the new port
+def ensure_gateway(net: Network, made: Link, host: Socket, planned: Result, undo: Undo) -> None:
+    """The host's side: the gateways' addresses, the MAC address that it had before its first port, forwarding."""
+    if made.mac == NO_MAC:
+        made = link.get(host, net.bridge)
     target = bridge.ensure_in_vlan(host, made, net.vlan, undo) if net.vlan else made
     wanted = gateway_addresses(planned)
     if address.ensure(host, target, wanted, replace=net.force_address):

@@ -272,8 +272,8 @@ def _for_podman(found: Found) -> Found:
     config = Config(found.first)
     if found.types[0] in ("bridge", "macvlan", "ipvlan") and config.mapping("ipam").text("type") == "host-local":
         for group in config.mapping("ipam").sequence("ranges"):
-            for one in Config({"range": group}, "ipam").mappings("range"):
-                _check_range(one)
+            for one in Config({"range": group}).mappings("range"):
+                _check_range(Config(one.raw))
     return found
 
 
