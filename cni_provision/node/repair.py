@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from cni_provision.net import link, masquerade, nft, portmaps, record, spoofcheck
 from cni_provision.net.record import Record
@@ -25,14 +26,18 @@ def live(records: list[Record]) -> list[Record]:
 
 
 def rebuilt(records: list[Record]) -> Iterator[nft.Rebuilt]:
-    noted = [(one, made.rules) for one, made in records]
-    yield masquerade.rebuild({one.owner: masquerade.of_note(rules.get("masquerade")) for one, rules in noted})
-    yield spoofcheck.rebuild(
-        [each for one, rules in noted for each in spoofcheck.of_note(one.owner, rules.get("spoofcheck"))]
-    )
-    yield portmaps.rebuild(
-        [each for one, rules in noted for each in portmaps.of_note(one.network, one.owner, rules.get("portmap"))]
-    )
+    sources = {one.owner: masquerade.of_note(note) for one, note in noted(records, "masquerade")}
+    yield masquerade.rebuild(sources)
+    guards = [each for one, note in noted(records, "spoofcheck") for each in spoofcheck.of_note(one.owner, note)]
+    yield spoofcheck.rebuild(guards)
+    ports = [
+        each for one, note in noted(records, "portmap") for each in portmaps.of_note(one.network, one.owner, note)
+    ]
+    yield portmaps.rebuild(ports)
+
+
+def noted(records: list[Record], kind: str) -> list[tuple[record.Attachment, Any]]:
+    return [(one, made.rules[kind]) for one, made in records if kind in made.rules]
 
 
 def said(what: nft.Rebuilt) -> NodeFinding:
