@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cni_provision.cni import skel
+from cni_provision.cni.outcome import result_of
 from cni_provision.cni.skel import Call, Outcome, Plugin
 from cni_provision.cni.types import CNIError, Interface, Result
 from cni_provision.cni.versions import ALL_VERSIONS
@@ -100,6 +101,39 @@ def test_any_environment_gives_json_and_a_code(text: str) -> None:
         environment = {"CNI_COMMAND": "DEL", **COMPLETE, name: text}
         outcome = skel.run(quiet(), environment, json.dumps(MINIMAL).encode())
         assert not outcome.code or json.loads(outcome.stdout)["code"] in (4, 8)
+
+
+results = st.fixed_dictionaries(
+    {},
+    optional={
+        "cniVersion": st.sampled_from([*ALL_VERSIONS, "", "1.0", "9.0.0"]) | json_values,
+        "interfaces": st.lists(st.dictionaries(st.sampled_from(["name", "MAC", "sandbox", "mtu"]), json_values)),
+        "ips": st.lists(
+            st.fixed_dictionaries(
+                {"address": st.sampled_from(["10.0.0.2/24", "fd00::2/64", "10.0.0.2", ""]) | json_values},
+                optional={"interface": st.integers(-2, 3) | json_values, "gateway": json_values},
+            )
+        ),
+        "routes": st.lists(st.dictionaries(st.sampled_from(["dst", "gw", "table"]), json_values | st.just("::/0"))),
+        "dns": json_values | st.just({"nameservers": ["10.0.0.1"]}),
+    },
+)
+
+
+@given(results | json_values, st.sampled_from(ALL_VERSIONS), st.sampled_from(["ADD", "CHECK", "DEL"]))
+def test_any_previous_result_gives_a_result_or_an_error(previous: Any, version: str, command: str) -> None:
+    """A plugin that hands the previous result on, in a namespace that it is told to take."""
+    netns = {"CNI_NETNS": "/proc/self/ns/net", "CNI_NETNS_OVERRIDE": "1"}
+    stdin = json.dumps({**MINIMAL, "cniVersion": version, "prevResult": previous}).encode()
+    plugin = quiet(add=lambda call: call.prev_result or Result())
+    outcome = skel.run(plugin, {"CNI_COMMAND": command, **COMPLETE, **netns}, stdin)
+    if outcome.code:
+        answer = json.loads(outcome.stdout)
+        assert answer["code"] in (1, 6) or answer["msg"] == "cannot convert: no valid IP addresses"
+    elif command == "ADD":
+        assert result_of(outcome, version).cni_version == version
+    else:
+        assert outcome.stdout == b""
 
 
 def test_version_echoes_what_it_was_asked_in() -> None:
