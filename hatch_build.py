@@ -1,4 +1,4 @@
-"""Put `templates/`, `plugins/` and `roles/` into standard wheels as `cni_provision/_data`.
+"""Put `templates/`, `plugins/` and `roles/` into standard wheels as `cni_provision/_data`, and built launchers.
 
 Editable installs are left alone: `cni_provision.data.root()` finds the checkout itself there,
 and a forced copy would freeze the folders at the time of the install.
@@ -6,6 +6,8 @@ and a forced copy would freeze the folders at the time of the install.
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +29,24 @@ class DataFolders(BuildHookInterface):
                 if "__pycache__" not in file.parts:
                     relative = file.relative_to(self.root)
                     build_data["force_include"][str(file)] = f"cni_provision/_data/{relative}"
+        for file in self.launchers():
+            build_data["force_include"][str(file)] = f"cni_provision/_data/launchers/{file.name}"
+
+    def launchers(self) -> list[Path]:
+        """Built for every architecture where the compiler (PyPI `ziglang`) is installed; a release has it."""
+        sys.path.insert(0, self.root)
+        from cni_provision import artifact_launcher
+
+        if not artifact_launcher.can_build():
+            self.app.display_warning("ziglang is not installed: this wheel's plugins are never served warm")
+            return []
+        folder = Path(tempfile.mkdtemp(prefix="launchers-"))
+        for name in artifact_launcher.TARGETS:
+            (folder / name).write_bytes(artifact_launcher.compiled(name))
+        return [folder / name for name in artifact_launcher.TARGETS]
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Called once the wheel is there."""
+        for source, target in build_data.get("force_include", {}).items():
+            if target.startswith("cni_provision/_data/launchers/"):
+                Path(source).unlink()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cni_provision import data
-from cni_provision.artifact_build import build_plugin, plugin_name
+from cni_provision.artifact_build import HEAD, build_plugin, build_server, plugin_name
+from cni_provision.artifact_launcher import launchers
 from cni_provision.errors import UserError
 from cni_provision.inventory.model import PluginSource
 
@@ -90,9 +91,32 @@ def collect(source: PluginSource, blobs: Blobs, cache_dir: Path) -> tuple[Artifa
         )
     if source.source == "file":
         return tuple(_artifacts([(file_name(source), _file(source))], source.name, blobs))
-    plugins = builtin_plugins()
-    built = [(name, build_plugin(plugins[name])) for name in names_of(source) if name in plugins]
-    return tuple(_artifacts(built, source.name, blobs))
+    names = set(names_of(source))
+    return tuple(each for each in _builtin(source.name, blobs, cache_dir) if each.name in names)
+
+
+def servers(blobs: Blobs, cache_dir: Path) -> tuple[Artifact, ...]:
+    """The warm server of our own plugins, for each architecture that has a launcher; bytes are added to `blobs`."""
+    digests: dict[str | None, dict[str, str]] = {}
+    for each in _builtin("builtin", blobs, cache_dir):
+        digests.setdefault(each.architecture, {})[each.name] = each.digest
+    sources = list(builtin_plugins().values())
+    return tuple(
+        artifact
+        for architecture, known in digests.items()
+        for artifact in _artifacts([("server", build_server(sources, known))], "builtin", blobs, architecture)
+    )
+
+
+def _builtin(source: str, blobs: Blobs, cache_dir: Path) -> list[Artifact]:
+    """Ours with every head: that in `sh` is for architectures without a launcher."""
+    heads: list[tuple[str | None, bytes]] = [(None, HEAD), *launchers(cache_dir).items()]
+    return [
+        artifact
+        for architecture, head in heads
+        for name, file in builtin_plugins().items()
+        for artifact in _artifacts([(name, build_plugin(file, head))], source, blobs, architecture)
+    ]
 
 
 def _release(source: PluginSource, arch: str, blobs: Blobs, cache_dir: Path) -> list[Artifact]:

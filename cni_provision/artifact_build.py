@@ -1,4 +1,4 @@
-"""A plugin's source → one executable file: a head in `sh` and a zip of sources behind it (DESIGN §5.1).
+"""A plugin's source → one executable file: a launcher or a head in `sh`, and a zip of sources behind (DESIGN §5.1).
 
 The bytes depend on the sources and the head alone: names sorted, times fixed, nothing compressed.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+import struct
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +19,13 @@ from cni_provision.errors import Place, UserError
 
 PACKAGE = Path(__file__).resolve().parent
 CARRIED = ("cni", "net")  # the parts of ours that a plugin may import
+SERVER_PARTS = (*CARRIED, "server")
 OLDEST_PYTHON = (3, 9)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip knows none before
 REGULAR = 0o100644 << 16
+ZIP_END = struct.Struct("<HII")  # of its end, but the last two bytes: entries, size and place of their directory
+ZIP_LENGTHS = struct.Struct("<HHH")  # of an entry's name, extra field and comment
+ZIP_OFFSET = struct.Struct("<I")
 
 # `exec` ends this script where a Python is found, so that sh never reads into the zip.
 HEAD = b"""\
@@ -49,17 +55,51 @@ from plugins.{module} import PLUGIN
 skel.main(PLUGIN)
 """
 
+SERVER_MAIN = """\
+import sys
+
+if sys.version_info < {oldest}:
+    sys.stderr.write("the server of cni-provision needs Python {words} or newer\\n")
+    sys.exit(1)
+
+from cni_provision.server.main import main
+
+main(__loader__.get_data("digests.json").decode())
+"""
+
 
 def build_plugin(source: Path, head: bytes = HEAD) -> bytes:
     """The executable of one plugin file; raises `UserError` for what could not run on a node."""
+    return head + _shifted(_archive(source, source.stat().st_mtime_ns), len(head))
+
+
+@cache
+def _archive(source: Path, _written: int) -> bytes:
+    """The zip of one plugin file, as it would stand alone: the same behind every head."""
     module = plugin_name(source).replace("-", "_")
+    return _zip({"__main__.py": _main(module).encode(), **_sources([source])})
+
+
+def build_server(sources: Iterable[Path], digests: Mapping[str, str]) -> bytes:
+    """The executable of the server of these plugins, whose executables have the `digests` (by plugin name)."""
+    words = ".".join(str(number) for number in OLDEST_PYTHON)
+    found = (file for part in SERVER_PARTS for file in sorted((PACKAGE / part).glob("*.py")))
     files = {
-        "__main__.py": _main(module).encode(),
-        "plugins/__init__.py": b"",
-        f"plugins/{module}.py": source.read_bytes(),
-        **{f"cni_provision/{module}": (PACKAGE / module).read_bytes() for module in _needed(source)},
+        **_sources(sources),
+        **{f"cni_provision/{file.relative_to(PACKAGE)}": file.read_bytes() for file in found},
+        "__main__.py": SERVER_MAIN.format(oldest=OLDEST_PYTHON, words=words).encode(),
+        "digests.json": json.dumps(dict(digests), sort_keys=True).encode(),
     }
-    return head + _zip(files, offset=len(head))
+    return HEAD + _shifted(_zip(files), len(HEAD))
+
+
+def _sources(plugins: Iterable[Path]) -> dict[str, bytes]:
+    """Name in the zip → bytes, of the plugins and of all that they import."""
+    files = {"plugins/__init__.py": b""}
+    for plugin in plugins:
+        files[f"plugins/{plugin_name(plugin).replace('-', '_')}.py"] = plugin.read_bytes()
+        files |= {f"cni_provision/{module}": (PACKAGE / module).read_bytes() for module in _needed(plugin)}
+    return files
 
 
 def plugin_name(source: Path) -> str:
@@ -72,16 +112,27 @@ def _main(module: str) -> str:
     return MAIN.format(oldest=OLDEST_PYTHON, words=words, name=module.replace("_", "-"), module=module)
 
 
-def _zip(files: dict[str, bytes], offset: int) -> bytes:
-    """A stored zip whose offsets count from the start of the file that it stands behind."""
-    buffer = io.BytesIO(bytes(offset))
-    buffer.seek(offset)
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.create_system, entry.external_attr = 3, REGULAR
             archive.writestr(entry, files[name])
-    return buffer.getvalue()[offset:]
+    return buffer.getvalue()
+
+
+def _shifted(archive: bytes, by: int) -> bytes:
+    """The zip with offsets that count from the start of the file that it stands behind (APPNOTE 4.3.12, 4.3.16)."""
+    content = bytearray(archive)
+    end = len(content) - ZIP_END.size - 2
+    entries, size, place = ZIP_END.unpack_from(content, end)
+    ZIP_END.pack_into(content, end, entries, size, place + by)
+    for _ in range(entries):
+        name, extra, comment = ZIP_LENGTHS.unpack_from(content, place + 28)
+        ZIP_OFFSET.pack_into(content, place + 42, ZIP_OFFSET.unpack_from(content, place + 42)[0] + by)
+        place += 46 + name + extra + comment
+    return bytes(content)
 
 
 def _needed(source: Path) -> list[str]:

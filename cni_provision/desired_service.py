@@ -84,14 +84,17 @@ class Service:
 
 
 def service(servers: Iterable[Artifact]) -> Service:
-    """For the executables of the server, one for each architecture; nothing where there are none."""
-    variants = tuple((each.architecture or "", _file(PATH, each.digest, 0o755)) for each in servers)
-    if not variants:
+    """For the executables of the server, by architecture (None: all others); nothing where there are none."""
+    executables = [(each.architecture, _file(PATH, each.digest, 0o755)) for each in servers]
+    if not executables:
         return Service()
+    common: dict[str, State] = {f"file:{PATH}": file for architecture, file in executables if architecture is None}
+    variants = tuple((architecture, file) for architecture, file in executables if architecture)
     files = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in TEXTS.items()}
     units = {f"unit:{name}": Live("unit", name, "enabled active") for name in (SERVICE, SOCKET)}
     states: dict[str, State] = {f"file:{path}": _file(path, digest, 0o644) for path, digest in files.items()}
-    return Service({**states, **units}, variants, {files[path]: text for path, text in TEXTS.items()}, RELOADS)
+    texts = {files[path]: text for path, text in TEXTS.items()}
+    return Service({**common, **states, **units}, variants, texts, RELOADS)
 
 
 def _file(path: str, digest: str, mode: int) -> File:

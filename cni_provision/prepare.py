@@ -37,7 +37,12 @@ def prepare(inventory: Inventory, cache_dir: Path | None = None) -> Prepared:
     }
     _raise_all(inventory, rendered, offers, store.mistakes)
     goals = [
-        desired(node, rendered.conflists.get(node.name, ()), _artifacts(offers.get(node.name, ())))
+        desired(
+            node,
+            rendered.conflists.get(node.name, ()),
+            _artifacts(offers.get(node.name, ())),
+            store.servers(offers.get(node.name, ())),
+        )
         for node in inventory.nodes
     ]
     for goal in goals:
@@ -124,6 +129,7 @@ class _Store:
         self.mistakes: list[Diagnostic] = []
         self._cache_dir = cache_dir
         self._known: dict[str, Offer] = {}
+        self._servers: tuple[Artifact, ...] | None = None
 
     def offer(self, source: PluginSource) -> Offer:
         """What a source installs; what is wrong with it is noted once."""
@@ -131,6 +137,15 @@ class _Store:
         if key not in self._known:
             self._known[key] = self._collect(source)
         return self._known[key]
+
+    def servers(self, offers: Iterable[Offer]) -> tuple[Artifact, ...]:
+        """The warm server for a node that has these: of our own plugins, where one of them has a launcher."""
+        ours = [one for offer in offers if offer.source.source == "builtin" for one in offer.artifacts]
+        if not any(one.architecture for one in ours):
+            return ()
+        if self._servers is None:
+            self._servers = artifact.servers(self.blobs, self._cache_dir)
+        return self._servers
 
     def _collect(self, source: PluginSource) -> Offer:
         try:

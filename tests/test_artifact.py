@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
+import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 
-from cni_provision.artifact import Blobs, builtin_plugins, collect, file_name, names_of
+from cni_provision.artifact import Blobs, builtin_plugins, collect, file_name, names_of, servers
+from cni_provision.artifact_launcher import launchers
 from cni_provision.errors import UserError
 from cni_provision.inventory.model import PluginSource
 
@@ -28,15 +32,31 @@ def test_blobs_are_found_by_digest_and_compressed_once() -> None:
 def test_the_folder_is_the_list_of_plugins(tmp_path: Path) -> None:
     blobs = Blobs()
     found = collect(PluginSource("ours", "builtin"), blobs, tmp_path)
-    assert [one.name for one in found] == list(builtin_plugins())
+    assert [one.name for one in found if one.architecture is None] == list(builtin_plugins())
     assert {"bridge", "host-local", "loopback", "portmap"} <= set(builtin_plugins())
     assert all(len(blobs.get(one.digest)) == one.size for one in found)
-    assert all(one.architecture is None for one in found)
+
+
+def test_ours_have_a_launcher_for_each_architecture_at_hand_and_a_head_for_the_others(tmp_path: Path) -> None:
+    at_hand = launchers(tmp_path)
+    blobs = Blobs()
+    found = collect(PluginSource("ours", "builtin", plugins=("loopback",)), blobs, tmp_path)
+    assert {one.architecture for one in found} == {None, *at_hand}
+    for one in found:
+        assert blobs.get(one.digest).startswith(at_hand[one.architecture] if one.architecture else b"#!/bin/sh")
+
+
+def test_a_server_knows_the_digests_of_its_architecture(tmp_path: Path) -> None:
+    blobs = Blobs()
+    plugins = collect(PluginSource("ours", "builtin"), blobs, tmp_path)
+    for server in servers(blobs, tmp_path):
+        known = json.loads(zipfile.ZipFile(io.BytesIO(blobs.get(server.digest))).read("digests.json"))
+        assert known == {one.name: one.digest for one in plugins if one.architecture == server.architecture}
 
 
 def test_plugins_narrow_a_source(tmp_path: Path) -> None:
     source = PluginSource("ours", "builtin", plugins=("loopback",))
-    assert [one.name for one in collect(source, Blobs(), tmp_path)] == ["loopback"]
+    assert {one.name for one in collect(source, Blobs(), tmp_path)} == {"loopback"}
     assert names_of(source) == ("loopback",)
 
 

@@ -6,11 +6,13 @@ import hashlib
 import io
 import stat
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cni_provision.artifact import builtin_plugins
+from cni_provision.desired_service import PATH
 from cni_provision.errors import Diagnostic, Mistakes, Place
 from cni_provision.inventory.load import Sources, load
 from cni_provision.inventory.model import (
@@ -21,6 +23,7 @@ from cni_provision.inventory.model import (
     Network,
     Node,
     PluginSource,
+    Runtime,
 )
 from cni_provision.plan import File
 from cni_provision.prepare import builtin_versions, check, once, prepare, write
@@ -55,7 +58,8 @@ def test_tells_every_mistake(name: str) -> None:
 def fleet(
     count: int, *networks: Network, sources: tuple[PluginSource, ...] = (OURS,), state: str = "present"
 ) -> Inventory:
-    declared = Declarations(networks, sources, kernel=Kernel((), {"net.ipv4.ip_forward": "1"}), state=state)
+    kernel, runtime = Kernel((), {"net.ipv4.ip_forward": "1"}), Runtime(server=False)
+    declared = Declarations(networks, sources, kernel=kernel, runtime=runtime, state=state)
     return Inventory(
         tuple(Node(f"node-{i}", (), Connection(), declared) for i in range(count)), "hosts.yaml", "digest"
     )
@@ -86,7 +90,17 @@ def test_a_release_is_collected_once_and_by_architecture(tmp_path: Path) -> None
     vlan = Network("lan", plugins=({"type": "vlan", "master": "eth0", "ipam": {"type": "static"}},))
     static = PluginSource("static", "file", path=str(tmp_path / "x-amd64.tgz"), plugins=("static",))
     prepared = prepare(fleet(2, vlan, sources=(OURS, source, static)), tmp_path / "cache")
-    assert all(list(goal.variants["amd64"]) == ["file:/opt/cni/bin/vlan"] for goal in prepared.desired)
+    assert all("file:/opt/cni/bin/vlan" in goal.variants["amd64"] for goal in prepared.desired)
+    assert all("file:/opt/cni/bin/vlan" not in goal.states for goal in prepared.desired)
+
+
+def test_nodes_with_plugins_of_ours_get_their_server(tmp_path: Path) -> None:
+    inventory = fleet(1, PODS)
+    (node,) = inventory.nodes
+    warm = replace(inventory, nodes=(replace(node, declarations=replace(node.declarations, runtime=Runtime())),))
+    (goal,) = prepare(warm, tmp_path).desired
+    for architecture, states in goal.variants.items():
+        assert PATH in {state.path for state in states.values() if isinstance(state, File)}, architecture
 
 
 def test_what_is_wrong_with_a_source_is_told_once(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def plugins_of(outcome: Outcome) -> Iterator[PluginFound]:
     examples=(
         ("-o out", "all of them"),
         ("-o out bridge host-local", "two of them"),
+        ("-o out --arch arm64", "with the launcher for another architecture"),
     ),
 )
 @click.argument("names", nargs=-1, metavar="[PLUGIN]...")
@@ -84,25 +85,39 @@ def plugins_of(outcome: Outcome) -> Iterator[PluginFound]:
     metavar="DIR",
     help="Where to.",
 )
+@click.option("--arch", metavar="ARCH", help="Go's name of the nodes' architecture; default: this machine's.")
 @output_options
-def build(names: tuple[str, ...], output_dir: Path, output: Output) -> int:
+def build(names: tuple[str, ...], output_dir: Path, arch: str | None, output: Output) -> int:
     """Build this project's plugins into DIR as self-contained executables.
 
-    Each runs on any node with Python 3.9 or newer. The same sources give the same bytes on every machine.
+    Each is a native launcher and the plugin's sources, and runs on any node of that architecture with Python 3.9 or
+    newer. Without --arch and a launcher at hand the head is a script for every architecture. The same sources give
+    the same bytes on every machine.
     """
 
     def work(emit: Emit) -> Summary:
         from cni_provision.artifact import build_plugin
 
-        sources = chosen(names)
+        sources, head = chosen(names), head_for(arch)
         output_dir.mkdir(parents=True, exist_ok=True)
         for source in sources:
             target = output_dir / name_of(source)
-            install(target, build_plugin(source))
+            install(target, build_plugin(source, head))
             emit(Progress(str(target)))
         return Summary(0, 0)
 
     return run("plugin build", output, work)
+
+
+def head_for(architecture: str | None) -> bytes:
+    """What the executables begin with; raises `UserError` for a launcher that is named and cannot be had."""
+    from cni_provision.artifact import default_cache
+    from cni_provision.artifact_build import HEAD
+    from cni_provision.artifact_launcher import launcher, launchers, own_architecture
+
+    if architecture:
+        return launcher(architecture, default_cache())
+    return launchers(default_cache()).get(own_architecture(), HEAD)
 
 
 def chosen(names: Sequence[str]) -> list[Path]:

@@ -68,14 +68,16 @@ def _declared(request: Request, history: History) -> Goal:
 
 
 def _variant(request: Request) -> dict[str, State]:
+    """What is for this machine's architecture alone; raises `Failure` where something has no file for it."""
     machine = observe.architecture()
-    if request.variants and machine not in request.variants:
+    own = request.variants.get(machine, {})
+    if {key for states in request.variants.values() for key in states} - {*request.desired, *own}:
         offered = ", ".join(sorted(request.variants))
         raise Failure(
             f"no plugins for this node's architecture `{machine}` (there are: {offered})",
             hint="add its checksum to `checksums` of the release in `cni_plugins`",
         )
-    return request.variants.get(machine, {})
+    return own
 
 
 def _undesired(key: str, current: Generation) -> Optional[State]:

@@ -50,9 +50,10 @@ def subject_of(desired: Desired, networks: tuple[CheckedNetwork, ...], probe: tu
 
 
 def files_of(desired: Desired) -> list[tuple[str, str]]:
-    """Path and digest of each file that is the same on every architecture."""
-    files = (state for state in desired.states.values() if isinstance(state, File))
-    return [(file.path, file.digest) for file in files if file.digest != DIRECTORY]
+    """Path and digest of each file that is the same on every architecture, and wanted with and without systemd."""
+    various = {key for states in desired.variants.values() for key in states}
+    files = (state for key, state in desired.states.items() if isinstance(state, File) and key not in various)
+    return [(file.path, file.digest) for file in files if file.digest != DIRECTORY and file.kind != "service"]
 
 
 @cache
