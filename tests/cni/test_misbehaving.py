@@ -97,7 +97,7 @@ def test_a_daemon_that_holds_the_output(
 
 
 def test_a_daemon_with_streams_of_its_own_goes_on(script: Script, tmp_path: Path, left_running: LeftRunning) -> None:
-    daemon = "setsid sh -c 'note daemon; sleep 300' </dev/null >/dev/null 2>&1"
+    daemon = "setsid sh -c 'note daemon; exec sleep 300' </dev/null >/dev/null 2>&1"
     program = script("p", noting(tmp_path, f"({daemon} &); sleep 0.2; {ANSWER}"))
     assert add(program).ips
     assert len(left_running()) == 1
