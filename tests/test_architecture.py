@@ -58,8 +58,13 @@ NODE_PARTS = {"cni", "net", "node", "plan", "checks", "plugins", "server"}
 STANDARD_ONLY = NODE_PARTS | {"errors", "events", "data"}
 CONTROLLER_ONLY = {"node.bundle"}
 BANNED_IN_PLUGINS = {
-    ("os", "environ"), ("os", "chdir"), ("os", "umask"), ("os", "fork"), ("sys", "stdout"), ("os", "getenv"),
+    ("os", "environ"), ("os", "chdir"), ("os", "fchdir"), ("os", "umask"), ("os", "fork"), ("os", "forkpty"),
+    ("os", "getenv"), ("os", "putenv"), ("os", "chroot"), ("os", "dup2"), ("sys", "stdout"), ("sys", "stdin"),
 }  # fmt: skip
+BANNED_MODULES = {"signal", "locale", "multiprocessing", "pty"}
+# in a thread inside a namespace these show that of the process
+MISLEADING = ("/proc/net", "/proc/self", "/sys/class/net")
+ONLY_INSIDE = {"os.open", "socket.socket", "fcntl.ioctl", "descriptors.extend", "_open"}
 
 
 def name_of(file: Path) -> str:
@@ -153,6 +158,33 @@ def test_plugins_do_not_touch_the_process(file: Path) -> None:
             assert (found.value.id, found.attr) not in BANNED_IN_PLUGINS, f"{file}:{found.lineno}"
         if isinstance(found, ast.Call) and isinstance(found.func, ast.Name):
             assert found.func.id != "print", f"{file}:{found.lineno}"
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    """The ids of the constants that are documentation."""
+    bodies = (each.body for each in ast.walk(tree) if isinstance(each, ast.Module | ast.ClassDef | ast.FunctionDef))
+    return {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+
+
+@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in {"plugins", "net"}], ids=name_of)
+def test_plugins_are_fit_for_threads(file: Path) -> None:
+    """DESIGN §5.3: what belongs to the whole process, and what shows another namespace than the thread's."""
+    assert not {name.split(".")[0] for name in imports(file)} & BANNED_MODULES
+    tree = ast.parse(file.read_text())
+    documentation = docstrings(tree)
+    for found in ast.walk(tree):
+        if isinstance(found, ast.Constant) and isinstance(found.value, str) and id(found) not in documentation:
+            assert not found.value.startswith(MISLEADING), f"{file}:{found.lineno} {found.value}"
+
+
+@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in {"plugins", "net"}], ids=name_of)
+def test_inside_a_namespace_things_are_only_opened(file: Path) -> None:
+    """No exec, thread, log or nested call: `netns.inside` wraps open(), socket() and ioctl() alone."""
+    for found in ast.walk(ast.parse(file.read_text())):
+        if isinstance(found, ast.With) and any("inside(" in ast.unparse(item.context_expr) for item in found.items):
+            calls = [each for line in found.body for each in ast.walk(line) if isinstance(each, ast.Call)]
+            names = {ast.unparse(each.func) for each in calls}
+            assert names <= ONLY_INSIDE, f"{file}:{found.lineno} {names - ONLY_INSIDE}"
 
 
 def test_skel_loads_light() -> None:

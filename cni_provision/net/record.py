@@ -139,7 +139,7 @@ def _read(name: str) -> Optional[Record]:
     try:
         content = json.loads(_content(os.path.join(DIRECTORY, name)))
         return _decoded(content) if content["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
