@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     "status",
     "show what nodes have: generation, by whom, drift",
     ("", "all nodes"),
+    ("-v", "with what the warm servers counted"),
     ("--json | jq 'select(.event == \"node_status\")'", "with every kept generation"),
-    ("--json | jq 'select(.event == \"node_status\") | .facts.server'", "the counters of the warm servers"),
 )
 @selection_options
 @reach_options

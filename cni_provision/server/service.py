@@ -219,8 +219,7 @@ class Service:
         except Broken as error:
             raise CNIError(IO_FAILURE, f"cannot execute plugin `{path}`: the caller is gone ({error})") from error
         raise_unexecuted(outcome, path)
-        if not outcome.code:
-            conversation.said.append(outcome.stderr)
+        conversation.said.append(outcome.stderr)  # SPEC 4: also of one that failed
         return outcome
 
 

@@ -220,6 +220,8 @@ class Human:
         self.answer(checks.text(self.seen.checks, paint, passed=passed))
         self.answer(checks.mesh(self.seen.cells, paint))
         self.answer(records.statuses(self.seen.statuses))
+        if self.verbosity >= VERBOSE:
+            self.answer(records.servers(self.seen.statuses))
         self.answer(records.plugins(self.seen.plugins))
 
     def draw_failures(self) -> None:

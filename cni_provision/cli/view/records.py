@@ -29,6 +29,23 @@ def status_row(event: NodeStatus) -> Row:
     return (event.generation or "none", event.by, event.at, drift, event.server, notes)
 
 
+def servers(events: Iterable[NodeStatus]) -> list[str]:
+    """What each warm server counted: calls by verb with their times, and whom it did not serve."""
+    rows = [row for event in events if event.server for row in server_rows(event)]
+    return table(("node", "server", "calls", "failed", "p50", "p99"), rows)
+
+
+def server_rows(event: NodeStatus) -> list[Row]:
+    told = (event.facts or {}).get("server", {})
+    rows: list[Row] = [
+        (event.node, verb, each["count"], each["failed"] or None, f"{each['p50_ms']:g} ms", f"{each['p99_ms']:g} ms")
+        for verb, each in told.get("requests", {}).items()
+    ]
+    return rows + [
+        (event.node, f"not served: {reason}", n, None, None, None) for reason, n in told.get("cold", {}).items()
+    ]
+
+
 def plugins(events: Iterable[PluginFound]) -> list[str]:
     """A table per set of nodes that have the same plugins."""
     nodes: dict[str, list[Row]] = {}
