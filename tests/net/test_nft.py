@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
+import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cni_provision.net import netns, nft
+from cni_provision.net import netns, nfnetlink, nft
 from cni_provision.net.nfnetlink import NfnetlinkError
 from cni_provision.net.nft import Element, Goto
 
@@ -206,3 +207,99 @@ def test_the_lock_is_exclusive(tmp_path: Path) -> None:
         assert not entered.wait(0.05)
     thread.join(5)
     assert entered.is_set()
+
+
+ENTRIES = st.dictionaries(
+    st.tuples(st.sampled_from(["tcp", "udp", "sctp"]), st.integers(1, 65535)),
+    st.tuples(st.ip_addresses(v=4), st.integers(1, 65535), st.text("0123456789abcdef", min_size=32, max_size=32)),
+    min_size=1,
+    max_size=12,
+)
+NUMBER = {"tcp": 6, "udp": 17, "sctp": 132}
+
+
+def as_elements(entries: dict) -> list[Element]:
+    return [
+        Element(
+            "ports",
+            struct.pack("!B3xH2x", NUMBER[protocol], port),
+            address.packed + struct.pack("!H2x", target),
+            owner,
+        )
+        for (protocol, port), (address, target, owner) in entries.items()
+    ]
+
+
+@pytest.mark.root
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(entries=ENTRIES)
+def test_nft_and_we_read_each_other(table: nft.Table, entries: dict) -> None:
+    mine = as_elements(entries)
+    table.add(mine)
+    shown = {
+        tuple(key["elem"]["val"]["concat"]): (*value["concat"], key["elem"]["comment"])
+        for key, value in listed("map", "ports")
+    }
+    assert shown == {key: (str(address), port, owner) for key, (address, port, owner) in entries.items()}
+    nft.run("flush map inet things ports\n")
+    written = ", ".join(
+        f'{protocol} . {port} comment "{owner}" : {address} . {target}'
+        for (protocol, port), (address, target, owner) in entries.items()
+    )
+    nft.run(f"add element inet things ports {{ {written} }}\n")
+    assert sorted(table.dump("ports"), key=str) == sorted(mine, key=str)
+    assert [table.get("ports", each.key) for each in mine] == mine
+    nft.run("flush map inet things ports\n")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("element", "said"),
+    [
+        (Element("nowhere", b"\1\2\3\4"), "cannot add to things nowhere: No such file or directory (`nowhere`)"),
+        (
+            Element("sources6", SOURCE.key, Goto("nobody")),
+            "cannot add to things sources6: No such file or directory",
+        ),
+        (Element("plain", b"\1\2"), "cannot add to things plain: Invalid argument"),
+    ],
+)
+def test_a_refused_batch_names_what_the_kernel_points_at(table: nft.Table, element: Element, said: str) -> None:
+    with pytest.raises(NfnetlinkError) as caught:
+        table.add([PLAIN, element])
+    assert str(caught.value) == said
+    assert table.dump("plain") == []
+
+
+@pytest.mark.root
+def test_a_thread_keeps_one_socket_of_its_own_namespace(table: nft.Table, make_netns: Callable[[], int]) -> None:
+    with nfnetlink.borrowed() as first, nfnetlink.borrowed() as nested:
+        assert nested is not first
+    with nfnetlink.borrowed() as again:
+        kept = again
+    with nfnetlink.borrowed() as again:
+        assert again is kept
+    with netns.inside(make_netns()), nft.table("things") as elsewhere:
+        assert elsewhere.sets() == ()
+    with pytest.raises(KeyError), nfnetlink.borrowed() as broken:
+        raise KeyError
+    with nfnetlink.borrowed() as fresh:
+        assert fresh is not broken
+
+
+@pytest.mark.root
+def test_rebuilding_adds_what_is_missing_and_leaves_what_is_anothers(table: nft.Table) -> None:
+    nft.run("add rule inet things there accept")
+    strangers = Element("plain", ip_address("10.0.0.8").packed, None, B)
+    table.add([PORT, SOURCE, strangers, Element("ports", b"\x11\0\0\0\0\x35\0\0", PORT.data, A)])
+    wanted = [PORT, SOURCE, PLAIN, Element("plain", strangers.key, None, A)]
+    moved = Element("ports", b"\x11\0\0\0\0\x35\0\0", ip_address("10.0.0.7").packed + b"\0\x35\0\0", A)
+    script = "add rule inet things there accept\n"
+    assert nft.rebuild(table, script, ["there"], [*wanted, moved]) == nft.Rebuilt("things", 0, 2)
+    assert nft.rebuild(table, script, ["there"], [*wanted, moved]) == nft.Rebuilt("things", 0, 0)
+    assert table.get("plain", strangers.key) == strangers
+    assert table.get("ports", moved.key) == moved
+    nft.run("flush chain inet things there\n")
+    assert nft.rebuild(table, script, ["there"], wanted) == nft.Rebuilt("things", 1, 0)
