@@ -447,3 +447,49 @@ def test_containers_in_two_vlans_do_not_meet(host, make_namespace, network) -> N
     assert first.pings("10.42.0.3")
     third.run("ip", "address", "add", "10.42.0.9/24", "dev", "eth0")
     assert not first.pings("10.42.0.9")
+
+
+def test_a_late_and_repeated_delete_leaves_the_next_owner_of_the_address_alone(host, make_namespace, network) -> None:
+    wanted, first, second = dual(host, network, ipMasq=True, macspoofchk=True), make_namespace(), make_namespace()
+    late = {**wanted, "prevResult": host.add(wanted, first, container_id="first")}
+    host.delete(late, first, container_id="first")
+    for file in (host.state / network).glob("last_reserved_ip.*"):
+        file.unlink()
+    result = host.add(wanted, second, container_id="second")
+    assert result["ips"] == late["prevResult"]["ips"], "the same addresses"
+    before = host.namespace.nft()
+    for config in (late, late, wanted):
+        host.delete(config, first, container_id="first")
+        host.delete(config, None, container_id="first")
+    assert host.namespace.nft() == before
+    assert host.check(wanted, second, result, container_id="second").code == 0
+    assert second.pings("10.42.0.1")
+
+
+RECORDS = "/run/cni-provision/attachments"
+
+
+def test_delete_knows_from_the_record_what_the_configuration_does_not_say(host, container, network) -> None:
+    """Neither `prevResult` nor namespace, and the options were taken out since."""
+    host.add(dual(host, network, ipMasq=True, macspoofchk=True), container)
+    assert f"{network}" in host.namespace.run("sh", "-c", f"cat {RECORDS}/*.bridge")
+    host.delete(dual(host, network), None)
+    nothing_left(host, container, network)
+    assert host.namespace.run("ls", RECORDS).split() == ["lock"]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"format": 1}', "[]"])
+def test_a_broken_record_is_no_obstacle(host, container, network, content: str) -> None:
+    wanted = dual(host, network, ipMasq=True)
+    host.add(wanted, container)
+    host.namespace.run("sh", "-c", f"for file in {RECORDS}/*.bridge; do printf %s '{content}' > $file; done")
+    host.delete(wanted, None)
+    nothing_left(host, container, network)
+
+
+def test_gc_forgets_records(host, container, network) -> None:
+    wanted = dual(host, network, ipMasq=True)
+    host.add(wanted, container)
+    assert host.call("GC", {**wanted, "cni.dev/valid-attachments": []}).code == 0
+    nothing_left(host, container, network)
+    assert host.namespace.run("ls", RECORDS).split() == ["lock"]
