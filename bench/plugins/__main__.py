@@ -23,7 +23,7 @@ from bench.plugins.goals import LEASES, Measured
 from bench.plugins.measuring import QUICK, Size
 
 WORKS = {"singles": measuring.singles, "storm": measuring.storm, "leases": measuring.many_leases}
-PARTS = (*WORKS, "packets", "memory")
+PARTS = (*WORKS, "packets", "memory", "cold")
 PACKET_RATIO = 1.1
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 def everything(folder: Path, peer: Path, size: Size, only: str | None) -> dict[str, Any]:
     measured: dict[tuple[str, str, str], Samples] = {}
-    found: dict[str, Any] = {"measured": measured, "memory": {}, "packets": {}, "load": []}
+    found: dict[str, Any] = {"measured": measured, "memory": {}, "packets": {}, "cold": {}, "load": []}
     with measuring.bench(folder, peer, size) as run:
         for part, function in (
             ("singles", measuring.singles),
@@ -56,6 +56,8 @@ def everything(folder: Path, peer: Path, size: Size, only: str | None) -> dict[s
             found["memory"] = measuring.memory(run)
         if only in (None, "packets"):
             found["packets"] = measuring.first_packets(run, folder)
+        if only in (None, "cold"):
+            found["cold"] = measuring.cold_start(run, folder)
     return found
 
 
@@ -77,6 +79,8 @@ def as_text(found: Mapping[str, Any], size: Size) -> Iterator[str]:
     yield from packet_lines(found["packets"])
     for engine, kilobytes in found["memory"].items():
         yield f"memory, {engine}: {kilobytes / 1024:.1f} MiB"
+    for step, milliseconds in found["cold"].items():
+        yield f"cold start: {step}: {milliseconds:.1f} ms"
     yield f"load of the machine before each part: {', '.join(f'{load:.1f}' for load in found['load'])}"
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.plugins import driver, packets, works
+from bench.plugins import cold, driver, packets, works
 from bench.plugins.driver import Lane, Samples
 from bench.plugins.engines import COLD, FLOOR, GO, WARM, Engine, build, engines, server
 from bench.plugins.goals import LEASES, LOOPBACK, MASQUERADED, NONE, PLAIN, STORM
@@ -118,6 +118,12 @@ def first_packets(run: Bench, folder: Path) -> dict[str, list[float]]:
     say("first packets")
     size = packets.QUICK if run.size == QUICK else packets.Size()
     return packets.measure(run.program, folder, run.engines, run.digests, size)
+
+
+def cold_start(run: Bench, folder: Path) -> dict[str, float]:
+    say("cold start")
+    engine = next(one for one in run.engines if one.name == COLD)
+    return cold.breakdown(run.program, run.host, folder, engine, run.size.iterations)
 
 
 def memory(run: Bench) -> dict[str, int]:

@@ -1,0 +1,36 @@
+"""Where the time of a start without a server goes: each step does what the one before it does, and more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.plugins import driver
+from bench.plugins.driver import Lane, Phase, Step
+from bench.plugins.engines import COLD, PYTHON, ROOT, Engine
+from bench.plugins.hosts import Host
+from bench.plugins.works import version
+
+HEAD = f"#!{PYTHON} -IS\n"
+STANDARD = "import dataclasses, ipaddress, json, os, re, socket, struct, subprocess, hashlib\n"
+OURS = f"import sys\nsys.path[:0] = [{str(ROOT)!r}]\nimport plugins.bridge\n"
+SCRIPTS = {
+    "Python starts and ends": HEAD,
+    "… with the standard library's modules": HEAD + STANDARD,
+    "… with ours, from bytecode": HEAD + OURS,
+}
+WHOLE = "… as the executable does it (bridge, VERSION)"
+
+
+def breakdown(program: Path, host: Host, folder: Path, cold: Engine, iterations: int) -> dict[str, float]:
+    """Milliseconds (medians), alternating; steps in the order of what they add."""
+    assert cold.name == COLD
+    lanes = [_lane(folder / f"start-{number}", *pair) for number, pair in enumerate(SCRIPTS.items())]
+    lanes.append(Lane(WHOLE, version(cold, "").phases))
+    found = driver.measure(program, host, lanes, iterations, warm_up=2)
+    return {one.lane: one.median * 1000 for one in found}
+
+
+def _lane(file: Path, name: str, script: str) -> Lane:
+    file.write_text(script)
+    file.chmod(0o755)
+    return Lane(name, (Phase("start", (Step(str(file)),)),))
