@@ -31,7 +31,7 @@ def check_ifname(name: str) -> None:
         raise CNIError(INVALID_ENVIRONMENT, f"interface name is longer than {MAX_IFNAME} bytes", name)
     if name in (".", ".."):
         raise CNIError(INVALID_ENVIRONMENT, "interface name is . or ..", name)
-    if any(sign in "/:" or sign.isspace() for sign in name):
+    if any(sign in "/:\0" or sign.isspace() for sign in name):
         raise CNIError(INVALID_ENVIRONMENT, "interface name contains / or : or whitespace characters", name)
 
 

@@ -61,7 +61,7 @@ def _reported(outcome: Outcome) -> CNIError | None:
         return None
     if not outcome.code and (not code or _looks_like_result(raw)):
         return None
-    return CNIError(code, msg, details) if code or msg else None
+    return CNIError(code if code > 0 else INTERNAL, msg, details) if code or msg else None
 
 
 def _looks_like_result(raw: Config) -> bool:
