@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import threading
@@ -110,7 +109,7 @@ def test_too_few_descriptors_is_an_error_that_leaves_none(script: Script) -> Non
     program = script("p", "echo done")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     codes = set()
-    for most in range(len(os.listdir("/proc/self/fd")), 100):
+    for most in range(3, 200):  # what is open already stays open, and may have holes between
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
         try:
             codes.add(invoke.execute(str(program), {}, b"", 5).code)
