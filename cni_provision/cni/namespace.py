@@ -52,10 +52,19 @@ def _open(path: str) -> int:
 
 def _given(path: str, descriptor: int) -> int:
     if descriptor == ABSENT:
-        raise CNIError(INVALID_NETNS, f'failed to open netns "{path}"')
+        raise CNIError(INVALID_NETNS, f'failed to open netns "{path}"{_why_not(path)}')
     if not _is_netns(descriptor):
         raise CNIError(INVALID_NETNS, f'"{path}" is not a network namespace')
     return descriptor
+
+
+def _why_not(path: str) -> str:
+    """What kept somebody else from opening it, as far as a look from here can tell."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        return f": {error}"
+    return ""
 
 
 def _is_netns(descriptor: int) -> bool:

@@ -6,6 +6,7 @@ import array
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -27,6 +28,10 @@ from cni_provision.server.log import Log
 from cni_provision.server.peer import Files
 from cni_provision.server.place import Place
 from cni_provision.server.wire import Connection, Request
+from tests.built import Built, build
+from tests.plugins.conftest import HOLD_HOST, Namespace
+from tests.server.cluster import HOLD_CONTAINERS, Cluster
+from tests.warm import Nursery
 
 PATIENCE = 10.0
 
@@ -183,3 +188,38 @@ def eventually(holds: Callable[[], object]) -> None:
 def descriptors() -> Callable[[], int]:
     """How many descriptors this process has open."""
     return lambda: len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(built: Built, nursery: Nursery, tmp_path: Path) -> Iterator[Callable[[int], Cluster]]:
+    """A function that makes a host with so many containers."""
+    with ExitStack() as stack:
+
+        def make(count: int) -> Cluster:
+            unshare = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", HOLD_HOST]
+            host = stack.enter_context(subprocess.Popen(unshare, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.callback(host.kill)
+            assert host.stdout is not None
+            assert host.stdout.readline() == b"ready\n"
+            argv = ["/usr/bin/env", "python3", "-c", HOLD_CONTAINERS, str(count)]
+            holder = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.callback(holder.kill)
+            assert holder.stdout is not None
+            numbers = [int(holder.stdout.readline()) for _ in range(count)]
+            containers = [f"/proc/{holder.pid}/fd/{number}" for number in numbers]
+            made = Cluster(Namespace(host.pid), containers, built, tmp_path, nursery)
+            stack.callback(lambda: made.server and made.server.kill())
+            return made
+
+        yield make
