@@ -67,11 +67,11 @@ def verdict(goal: Goal, measured: Measured, engine: str) -> Verdict:
 
 def table(measured: Measured) -> Iterator[str]:
     """Markdown: milliseconds are medians; in brackets ratios of the smallest samples."""
-    yield "| work | warm ms | cold ms | Go ms | floor ms | warm / Go | goal | cold / Go | goal |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    for goal in GOALS:
-        if (goal.work, goal.verb, GO) not in measured:
-            continue
+    rows = [goal for goal in GOALS if (goal.work, goal.verb, GO) in measured]
+    if rows:
+        yield "| work | warm ms | cold ms | Go ms | floor ms | warm / Go | goal | cold / Go | goal |"
+        yield "|---|---|---|---|---|---|---|---|---|"
+    for goal in rows:
         found = [measured.get((goal.work, goal.verb, name)) for name in (WARM, COLD, GO, FLOOR)]
         cells = [f"{one.median * 1000:.2f}" if one else "" for one in found]
         for name in (WARM, COLD):
