@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cni_provision.artifact import builtin_plugins
-from cni_provision.artifact_build import build_plugin
+from cni_provision.artifact import builtin_plugins, default_cache
+from cni_provision.artifact_build import HEAD, build_plugin
+from cni_provision.artifact_launcher import TARGETS, can_build, launcher, own_architecture
 
-ROOT = Path(__file__).resolve().parents[1]
+CAN_BE_SERVED = own_architecture() in TARGETS and can_build()
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Built:
 
 
 def build(folder: Path) -> Built:
-    head = launcher(folder)
+    """With this machine's launcher, or the head in `sh` where there is no compiler for it."""
+    head = launcher(own_architecture(), default_cache()) if CAN_BE_SERVED else HEAD
     plugins = {}
     for name, source in builtin_plugins().items():
         content = build_plugin(source, head)
@@ -32,10 +32,3 @@ def build(folder: Path) -> Built:
         (folder / name).chmod(0o755)
         plugins[hashlib.sha256(content).hexdigest()] = name
     return Built(folder, plugins)
-
-
-def launcher(folder: Path) -> bytes:
-    target = folder / ".launcher"
-    argv = [sys.executable, "-m", "ziglang", "cc", "-static", "-Os", "-s", "-target", "x86_64-linux-musl"]
-    subprocess.run([*argv, "-o", str(target), str(ROOT / "plugins/launcher/launcher.c")], check=True, timeout=120)
-    return target.read_bytes()

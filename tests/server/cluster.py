@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.built import Built
+import pytest
+
+from tests.built import CAN_BE_SERVED, Built
 from tests.plugins.conftest import Namespace
 from tests.warm import SOCKET, Nursery, Server
 
+SERVED = pytest.mark.skipif(not CAN_BE_SERVED, reason="no launcher can be built here: ziglang is not installed")
 SECONDS = 60
 # each line names one container; its namespace stays as long as this process lives
 HOLD_CONTAINERS = """

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.server.cluster import Cluster
+from tests.server.cluster import SERVED, Cluster
 from tests.warm import SOCKET
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, SERVED]
 
 HOST_LOCAL = {"cniVersion": "1.0.0", "name": "same", "type": "host-local"}
 IPAM = {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}

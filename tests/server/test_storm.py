@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.server.cluster import Cluster, called
+from tests.server.cluster import SERVED, Cluster, called
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, SERVED]
 
 AT_ONCE = 16
 
