@@ -237,9 +237,11 @@ static void element(int socket, int type, int flags, const char *set, const void
     if (errno) fail("nfnetlink element");
 }
 
+/* The socket is the thread's to its end: closing it waits until the kernel has destroyed what was deleted. */
 static void elements(const Work *work, int type, int flags) {
+    static __thread int socket = -1;
     if (!work->masquerade && !work->port) return;
-    int socket = opened(NETLINK_NETFILTER);
+    if (socket < 0) socket = opened(NETLINK_NETFILTER);
     unsigned char key[8] = {6}, data[8] = {0};
     uint16_t outer = htons(work->port + work->pod), inner = htons(80);
     memcpy(key + 4, &outer, 2);
@@ -247,7 +249,6 @@ static void elements(const Work *work, int type, int flags) {
     memcpy(data + 4, &inner, 2);
     if (work->masquerade) element(socket, type, flags, "sources", &work->address, NULL, 4);
     if (work->port) element(socket, type, flags, "ports", key, type == NFT_MSG_NEWSETELEM ? data : NULL, 8);
-    close(socket);
 }
 
 /* ---- leases ---- */
