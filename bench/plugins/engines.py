@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -60,6 +61,15 @@ def build(folder: Path) -> dict[str, str]:
         (folder / name).chmod(0o755)
         digests[name] = hashlib.sha256(content).hexdigest()
     return digests
+
+
+def keep_bytecode(host: Host, folder: Path) -> None:
+    """Compile our executables for the node's Python, as `apply` does where this checkout can."""
+    if importlib.util.find_spec("cni_provision.node.bytecode") is None:
+        return
+    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; "
+    code += "from cni_provision.node import bytecode; bytecode.refresh(sys.argv[1:])"
+    host.run(PYTHON, "-I", "-S", "-c", code, *(str(file) for file in sorted(folder.iterdir())))
 
 
 @contextmanager

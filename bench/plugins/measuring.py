@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.plugins import cold, driver, packets, works
 from bench.plugins.driver import Lane, Samples
-from bench.plugins.engines import COLD, FLOOR, GO, WARM, Engine, build, engines, server
+from bench.plugins.engines import COLD, FLOOR, GO, WARM, Engine, build, engines, keep_bytecode, server
 from bench.plugins.goals import LEASES, LOOPBACK, MASQUERADED, NONE, PLAIN, STORM
 from bench.plugins.hosts import Host, host
 from bench.plugins.works import Chain
@@ -59,6 +59,7 @@ def bench(folder: Path, peer: Path, size: Size) -> Iterator[Bench]:
     found = engines(folder / "bin", peer)
     with host(folder) as made:
         prepare(made, found, size)
+        keep_bytecode(made, folder / "bin")
         with server(made, digests) as pid:
             yield Bench(made, program, nothing, found, digests, pid, size)
 
