@@ -103,7 +103,8 @@ def findings(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
     for folder in (request.bin_dir, request.conf_dir):
         yield from _open_to_others(folder)
     if not live.has_systemd() and any(key.startswith("unit:") for key in request.desired):
-        yield NodeFinding("no-systemd", "systemd does not run here: declared units are left out")
+        message = "systemd does not run here: the warm plugin server is left out, plugins run by themselves"
+        yield NodeFinding("no-systemd", message, "to say that this is meant: `cni_runtime: {server: false}`")
 
 
 def _loaded_before_ours(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:

@@ -38,12 +38,12 @@ def test_a_warm_storm_never_falls_back(cluster: Callable[[int], Cluster]) -> Non
 
 
 def test_half_of_a_storm_warm_and_half_cold_ends_alike(cluster: Callable[[int], Cluster]) -> None:
-    there = cluster(40)
+    there = cluster(24)
     there.serve()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        assert all(pool.map(lambda number: there.add(number, cold=number % 2 == 0), range(40)))
-        there.assert_live(set(range(40)))
-        list(pool.map(lambda number: there.delete(number, cold=number % 4 < 2), range(40)))
+        assert all(pool.map(lambda number: there.add(number, cold=number % 2 == 0), range(24)))
+        there.assert_live(set(range(24)))
+        list(pool.map(lambda number: there.delete(number, cold=number % 4 < 2), range(24)))
     there.assert_live(set())
 
 
