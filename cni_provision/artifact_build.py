@@ -6,6 +6,7 @@ The bytes depend on the sources and the head alone: names sorted, times fixed, n
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import json
 import struct
@@ -15,11 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from cni_provision import data
 from cni_provision.errors import Place, UserError
+from cni_provision.node.bytecode import digest_of
+from cni_provision.node.paths import BYTECODE
 
 PACKAGE = Path(__file__).resolve().parent
 CARRIED = ("cni", "net")  # the parts of ours that a plugin may import
 SERVER_PARTS = (*CARRIED, "server")
+IPAM = ("host-local", "static")
 OLDEST_PYTHON = (3, 9)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip knows none before
 REGULAR = 0o100644 << 16
@@ -49,10 +54,43 @@ if sys.version_info < {oldest}:
     sys.stdout.write(json.dumps({{"cniVersion": "1.0.0", "code": 100, "msg": msg}}) + "\\n")
     sys.exit(1)
 
-from cni_provision.cni import skel
+
+# Imports what `apply` has compiled for this Python, where nobody but root could have written it.
+class Compiled:
+    def __init__(self):
+        import marshal
+        import posix
+        from _frozen_importlib_external import MAGIC_NUMBER
+
+        self.modules = {{}}
+        try:
+            path = "{folder}/{digest}-" + sys.implementation.cache_tag
+            file = posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+            status = posix.fstat(file)
+            if status.st_uid == 0 and not status.st_mode & 0o22:
+                magic, modules = marshal.loads(posix.read(file, status.st_size))
+                self.modules = modules if magic == MAGIC_NUMBER else {{}}
+            posix.close(file)
+        except (OSError, EOFError, ValueError, TypeError):
+            pass
+
+    def find_spec(self, name, path=None, target=None):
+        if name in self.modules:
+            return type(sys.__spec__)(name, self, origin=name, is_package=self.modules[name][0])
+
+    def create_module(self, spec):
+        pass
+
+    def exec_module(self, module):
+        exec(self.modules[module.__name__][1], module.__dict__)
+
+
+sys.meta_path.insert(0, Compiled())
+
+from cni_provision.cni import delegation, skel
 from plugins.{module} import PLUGIN
 
-skel.main(PLUGIN)
+skel.main(PLUGIN, delegation.carried({carried}))
 """
 
 SERVER_MAIN = """\
@@ -70,14 +108,26 @@ main(__loader__.get_data("digests.json").decode())
 
 def build_plugin(source: Path, head: bytes = HEAD) -> bytes:
     """The executable of one plugin file; raises `UserError` for what could not run on a node."""
-    return head + _shifted(_archive(source, source.stat().st_mtime_ns), len(head))
+    carried = {}
+    if b".delegate(" in source.read_bytes():
+        carried = {name: hashlib.sha256(build_plugin(file, head)).hexdigest() for name, file in _ipam().items()}
+    archive = _archive(source, source.stat().st_mtime_ns, tuple(carried.items()))
+    return head + _shifted(archive, len(head))
+
+
+def _ipam() -> dict[str, Path]:
+    """Those of our plugins that others delegate to, by name."""
+    found = {name: data.root() / "plugins" / f"{name.replace('-', '_')}.py" for name in IPAM}
+    return {name: file for name, file in found.items() if file.is_file()}
 
 
 @cache
-def _archive(source: Path, _written: int) -> bytes:
-    """The zip of one plugin file, as it would stand alone: the same behind every head."""
-    module = plugin_name(source).replace("-", "_")
-    return _zip({"__main__.py": _main(module).encode(), **_sources([source])})
+def _archive(source: Path, _written: int, carried: tuple[tuple[str, str], ...]) -> bytes:
+    """The zip of one plugin and of those that it may call in process (name, digest), as it would stand alone."""
+    others = [file for name, file in _ipam().items() if name in dict(carried)]
+    sources = _sources([source, *others])
+    main = _main(plugin_name(source).replace("-", "_"), digest_of(sources), dict(carried))
+    return _zip({"__main__.py": main.encode(), **sources})
 
 
 def build_server(sources: Iterable[Path], digests: Mapping[str, str]) -> bytes:
@@ -107,9 +157,16 @@ def plugin_name(source: Path) -> str:
     return source.stem.replace("_", "-")
 
 
-def _main(module: str) -> str:
-    words = ".".join(str(number) for number in OLDEST_PYTHON)
-    return MAIN.format(oldest=OLDEST_PYTHON, words=words, name=module.replace("_", "-"), module=module)
+def _main(module: str, digest: str, carried: Mapping[str, str]) -> str:
+    return MAIN.format(
+        oldest=OLDEST_PYTHON,
+        words=".".join(str(number) for number in OLDEST_PYTHON),
+        name=module.replace("_", "-"),
+        module=module,
+        folder=BYTECODE,
+        digest=digest,
+        carried=json.dumps(carried, sort_keys=True),
+    )
 
 
 def _zip(files: Mapping[str, bytes]) -> bytes:
@@ -137,7 +194,7 @@ def _shifted(archive: bytes, by: int) -> bytes:
 
 def _needed(source: Path) -> list[str]:
     """The modules of ours that a plugin imports, directly or not, as paths below the package; sorted."""
-    waiting = ["__init__.py", "cni/skel.py", *_imported(source)]
+    waiting = ["__init__.py", "cni/skel.py", "cni/delegation.py", *_imported(source)]
     found: set[str] = set()
     while waiting:
         module = waiting.pop()

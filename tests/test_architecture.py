@@ -29,7 +29,7 @@ ALLOWED = {
     "programs": {"inventory"},
     "conflist": {"errors", "inventory", "cni"},
     "render": {"errors", "inventory", "data", "conflist", "cni"},
-    "artifact": {"errors", "inventory", "data"},
+    "artifact": {"errors", "inventory", "data", "node.bytecode", "node.paths"},
     "desired": {"errors", "inventory", "plan", "render", "artifact", "conflist", "node.protocol"},
     "prepare": {"errors", "inventory", "plan", "render", "artifact", "desired", "data", "conflist", "cni", "checks"},
     "checks": {"plan", "node.protocol", "cni"},

@@ -85,12 +85,12 @@ def run(
     return _serve(_Request(plugin, environment, lambda: stdin, netns_fd, execute or _execute))
 
 
-def main(plugin: Plugin) -> None:
+def main(plugin: Plugin, execute: Execute | None = None) -> None:
     """One call from this process's environment and stdin; ends the process."""
     answer = _take_stdout()
     environment = dict(os.environ)
     read = _read_ready if environment.get("CNI_COMMAND") == "VERSION" else _read_stdin
-    outcome = _serve(_Request(plugin, environment, read, None, _execute))
+    outcome = _serve(_Request(plugin, environment, read, None, execute or _execute))
     sys.stdout.flush()
     sys.stderr.write(outcome.stderr)
     sys.stderr.flush()

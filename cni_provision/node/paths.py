@@ -10,6 +10,7 @@ BLOBS = f"{STATE}/blobs"
 TRANSACTIONS = f"{STATE}/txn"
 GENERATIONS = f"{STATE}/generations"
 PYTHON = f"{STATE}/python"
+BYTECODE = f"{STATE}/bytecode"
 
 
 def staging(path: str) -> str:
