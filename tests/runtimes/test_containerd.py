@@ -34,7 +34,8 @@ def containerd(daemon: Containerd) -> Iterator[Containerd]:
 
 def served(by: Namespace, address: str, port: int = 8080) -> bool:
     url = f"http://[{address}]:{port}/" if ":" in address else f"http://{address}:{port}/"
-    return by.run("curl", "-gs", "--retry", "3", "--retry-connrefused", "--max-time", "9", url, check=False) == "served\n"
+    patient = ("--retry", "3", "--retry-connrefused", "--max-time", "9")
+    return by.run("curl", "-gs", *patient, url, check=False) == "served\n"
 
 
 def test_the_network_is_ready(containerd: Containerd) -> None:

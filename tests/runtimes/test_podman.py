@@ -32,7 +32,8 @@ def podman(installed_podman: Podman) -> Iterator[Podman]:
 
 def served(by: Namespace, address: str, port: int = 8080) -> bool:
     url = f"http://[{address}]:{port}/" if ":" in address else f"http://{address}:{port}/"
-    return by.run("curl", "-gs", "--retry", "3", "--retry-connrefused", "--max-time", "9", url, check=False) == "served\n"
+    patient = ("--retry", "3", "--retry-connrefused", "--max-time", "9")
+    return by.run("curl", "-gs", *patient, url, check=False) == "served\n"
 
 
 def pings(podman: Podman, name: str, address: str) -> bool:
