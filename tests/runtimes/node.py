@@ -29,8 +29,8 @@ set -e
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
 for folder in etc opt; do
-  mkdir -p /run/upper/$folder /run/work/$folder
-  mount -t overlay -o lowerdir=/$folder,upperdir=/run/upper/$folder,workdir=/run/work/$folder overlay /$folder
+  mkdir -p /run/upper/$folder /run/scratch/$folder
+  mount -t overlay -o lowerdir=/$folder,upperdir=/run/upper/$folder,workdir=/run/scratch/$folder overlay /$folder
 done
 # with both versions of control groups mounted crun would choose the one that has no controllers
 umount /sys/fs/cgroup/unified 2>/dev/null || :
