@@ -5,7 +5,7 @@ is kept, who waits for whom. `Runtime` drives them in a thread, `AsyncRuntime` o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +34,18 @@ class Execution:
     stdin: bytes
     outcome: Outcome
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One verb of one plugin, and what it is told beside its configuration."""
+
+    command: str
+    network: NetworkConfig
+    plugin: PluginConfig
+    attachment: Attachment | None = None
+    previous: Result | None = None
+    valid: Collection[AttachmentKey] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,12 @@ class Operations:
                 msg = f"container `{attachment.container_id}` is not attached to network `{network.name}`"
                 raise CNIError(UNKNOWN_CONTAINER, msg, f"no cached result for interface {attachment.ifname}")
             for plugin in network.plugins:
-                yield from self._ask("CHECK", network, plugin, attachment, previous)
+                yield from self._ask(_Call("CHECK", network, plugin, attachment, previous))
 
     def status(self, network: NetworkConfig) -> Operation[None]:
         if _allows(network, "STATUS"):
             for plugin in network.plugins:
-                yield from self._ask("STATUS", network, plugin)
+                yield from self._ask(_Call("STATUS", network, plugin))
 
     def gc(self, network: NetworkConfig, valid: Collection[AttachmentKey]) -> Operation[None]:
         keep = _valid(valid)
@@ -100,7 +112,7 @@ class Operations:
         with (yield from locks.exclusive(self.folder, f"network {network.name}", self.timeout)):
             failures = yield from self._delete_stale(network, keep)
             if _allows(network, "GC"):
-                asked = [self._ask("GC", network, plugin, valid=keep) for plugin in network.plugins]
+                asked = [self._ask(_Call("GC", network, plugin, valid=keep)) for plugin in network.plugins]
                 failures += yield from _failures(asked)
             yield Blocking(lambda: self.cache.collect(network.name))
         _raise_all(failures)
@@ -141,17 +153,17 @@ class Operations:
     def _add_all(self, network: NetworkConfig, attachment: Attachment) -> Operation[Result]:
         result: Result | None = None
         for plugin in network.plugins:
-            with _telling(network, plugin, "ADD"):
-                outcome = yield from self._run("ADD", network, plugin, attachment, result)
-                result = result_of(outcome, network.cni_version)
+            call = _Call("ADD", network, plugin, attachment, result)
+            with _telling(call):
+                result = result_of((yield from self._run(call)), network.cni_version)
         return result or Result(network.cni_version)
 
     def _delete_all(
         self, network: NetworkConfig, attachment: Attachment, *, continue_on_error: bool
     ) -> Operation[None]:
         previous = self._previous(network, attachment)
-        asked = [self._ask("DEL", network, plugin, attachment, previous) for plugin in reversed(network.plugins)]
-        _raise_all((yield from _failures(asked, all_of_them=continue_on_error)))
+        calls = [_Call("DEL", network, plugin, attachment, previous) for plugin in reversed(network.plugins)]
+        _raise_all((yield from _failures(map(self._ask, calls), all_of_them=continue_on_error)))
         self.cache.remove(network.name, attachment.key)
 
     def _previous(self, network: NetworkConfig, attachment: Attachment) -> Result | None:
@@ -176,32 +188,18 @@ class Operations:
         with (yield from self._container(attachment)):
             yield from self._delete_all(network, attachment, continue_on_error=False)
 
-    def _ask(
-        self,
-        command: str,
-        network: NetworkConfig,
-        plugin: PluginConfig,
-        attachment: Attachment | None = None,
-        previous: Result | None = None,
-        valid: Collection[AttachmentKey] | None = None,
-    ) -> Operation[None]:
+    def _ask(self, call: _Call) -> Operation[None]:
         """A verb without an answer."""
-        with _telling(network, plugin, command):
-            raise_failure((yield from self._run(command, network, plugin, attachment, previous, valid)))
+        with _telling(call):
+            raise_failure((yield from self._run(call)))
 
-    def _run(
-        self,
-        command: str,
-        network: NetworkConfig,
-        plugin: PluginConfig,
-        attachment: Attachment | None = None,
-        previous: Result | None = None,
-        valid: Collection[AttachmentKey] | None = None,
-    ) -> Operation[Outcome]:
-        capabilities = attachment.capabilities if attachment else {}
-        told = protocol.stdin(network, plugin, capabilities=capabilities, previous=previous, valid=valid)
-        environment = protocol.environment(self.environment(), command, self.path, attachment)
-        return (yield from self._executed(plugin.type, environment, told))
+    def _run(self, call: _Call) -> Operation[Outcome]:
+        capabilities = call.attachment.capabilities if call.attachment else {}
+        told = protocol.stdin(
+            call.network, call.plugin, capabilities=capabilities, previous=call.previous, valid=call.valid
+        )
+        environment = protocol.environment(self.environment(), call.command, self.path, call.attachment)
+        return (yield from self._executed(call.plugin.type, environment, told))
 
     def _executed(self, plugin_type: str, environment: Mapping[str, str], told: bytes) -> Operation[Outcome]:
         started = time.monotonic()
@@ -247,13 +245,13 @@ def _valid(keys: Any) -> frozenset[AttachmentKey]:
 
 
 @contextmanager
-def _telling(network: NetworkConfig, plugin: PluginConfig, command: str) -> Iterator[None]:
+def _telling(call: _Call) -> Iterator[None]:
     """Say in an error whose it is."""
     try:
         yield
     except CNIError as error:
-        verb = _VERBS[command]
-        msg = f'plugin type="{plugin.type}" name="{network.name}" failed ({verb}): {error.msg}'
+        verb = _VERBS[call.command]
+        msg = f'plugin type="{call.plugin.type}" name="{call.network.name}" failed ({verb}): {error.msg}'
         raise CNIError(error.code, msg, error.details) from error
 
 
@@ -261,7 +259,7 @@ def _allows(network: NetworkConfig, command: str) -> bool:
     return versions.allows(network.cni_version, command)
 
 
-def _failures(operations: Sequence[Operation[None]], *, all_of_them: bool = True) -> Operation[list[CNIError]]:
+def _failures(operations: Iterable[Operation[None]], *, all_of_them: bool = True) -> Operation[list[CNIError]]:
     """What failed, one operation after the other; only up to the first failure unless `all_of_them`."""
     failures = []
     for operation in operations:
