@@ -15,7 +15,7 @@ from typing import Union
 from cni_provision.net import rtnl
 from cni_provision.net.errors import NetError
 from cni_provision.net.link import Link
-from cni_provision.net.rtnl import Socket
+from cni_provision.net.rtnl import Request, Socket
 
 IPInterface = Union[IPv4Interface, IPv6Interface]
 
@@ -57,7 +57,7 @@ def encode(interface: IPInterface, index: int, flags: int = 0) -> bytes:
 def decode(body: bytes) -> Address:
     """An address from an RTM_NEWADDR message; the local end where the link is point-to-point."""
     _, prefix, flags, scope, index = MESSAGE.unpack_from(body)
-    found = rtnl.attributes(body[MESSAGE.size :])
+    found = rtnl.attributes(body, MESSAGE.size)
     packed = found.get(IFA_LOCAL) or found[IFA_ADDRESS]
     flags = rtnl.number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
     return Address(ipaddress.ip_interface((packed, prefix)), index, flags, scope)
@@ -65,15 +65,22 @@ def decode(body: bytes) -> Address:
 
 def add(socket: Socket, link: Link, interface: IPInterface, flags: int = 0) -> None:
     """Give a link an address; NetlinkError EEXIST when it has it."""
+    socket.perform(adding(link, interface, flags))
+
+
+def adding(link: Link, interface: IPInterface, flags: int = 0) -> Request:
     body, new = encode(interface, link.index, flags), rtnl.CREATE | rtnl.EXCLUSIVE
-    socket.request(rtnl.RTM_NEWADDR, body, f"add address {interface} to", link.name, flags=new)
+    return Request(rtnl.RTM_NEWADDR, body, f"add address {interface} to", link.name, new)
 
 
 def delete(socket: Socket, link: Link, interface: IPInterface) -> None:
     """Take an address off a link; that it is gone already is success."""
-    body = encode(interface, link.index)
-    with rtnl.tolerating(errno.EADDRNOTAVAIL, errno.ENODEV):
-        socket.request(rtnl.RTM_DELADDR, body, f"delete address {interface} of", link.name)
+    socket.perform(deleting(link, interface))
+
+
+def deleting(link: Link, interface: IPInterface) -> Request:
+    body, gone = encode(interface, link.index), (errno.EADDRNOTAVAIL, errno.ENODEV)
+    return Request(rtnl.RTM_DELADDR, body, f"delete address {interface} of", link.name, tolerated=gone)
 
 
 def ensure(socket: Socket, link: Link, wanted: Collection[IPInterface], *, replace: bool) -> bool:

@@ -11,7 +11,7 @@ from socket import AF_INET, AF_INET6
 from typing import Optional, Union
 
 from cni_provision.net import rtnl
-from cni_provision.net.rtnl import IPAddress, Socket
+from cni_provision.net.rtnl import IPAddress, Request, Socket
 
 IPNetwork = Union[IPv4Network, IPv6Network]
 
@@ -64,7 +64,7 @@ def encode(route: Route) -> bytes:
 def decode(body: bytes) -> Route:
     """A route from an RTM_NEWROUTE message; of a multipath route only what all paths share."""
     family, prefix, _, _, table, _, scope, kind, _ = MESSAGE.unpack_from(body)
-    found = rtnl.attributes(body[MESSAGE.size :])
+    found = rtnl.attributes(body, MESSAGE.size)
     metrics = rtnl.attributes(found.get(RTA_METRICS, b""))
 
     def address(kind: int) -> IPAddress | None:
@@ -87,14 +87,22 @@ def decode(body: bytes) -> Route:
 
 def add(socket: Socket, route: Route, interface: str) -> None:
     """Add a route beside others to the same destination; exactly the same one already there is success."""
-    with rtnl.tolerating(errno.EEXIST):
-        socket.request(rtnl.RTM_NEWROUTE, encode(route), f"add route {route} through", interface, flags=rtnl.CREATE)
+    socket.perform(adding(route, interface))
+
+
+def adding(route: Route, interface: str) -> Request:
+    there = (errno.EEXIST,)
+    return Request(rtnl.RTM_NEWROUTE, encode(route), f"add route {route} through", interface, rtnl.CREATE, there)
 
 
 def delete(socket: Socket, route: Route, interface: str) -> None:
     """Delete a route; that it is gone already is success."""
-    with rtnl.tolerating(errno.ESRCH):
-        socket.request(rtnl.RTM_DELROUTE, encode(route), f"delete route {route} through", interface)
+    socket.perform(deleting(route, interface))
+
+
+def deleting(route: Route, interface: str) -> Request:
+    gone = (errno.ESRCH,)
+    return Request(rtnl.RTM_DELROUTE, encode(route), f"delete route {route} through", interface, tolerated=gone)
 
 
 def dump(socket: Socket, version: int) -> list[Route]:

@@ -1,7 +1,14 @@
 """Rtnetlink: attributes, messages, and the socket that carries them.
 
 Numbers and layouts: netlink(7), rtnetlink(7), `include/uapi/linux/netlink.h` and `rtnetlink.h`. What links,
-addresses and routes put into a message stands in the module of that noun.
+addresses and routes put into a message stands in the module of that noun, which has its verbs in two forms: as a
+function that does it (`address.add`), and as a `Request` (`address.adding`) that can go with others in one datagram:
+
+    with Socket(netns_fd) as socket:
+        socket.perform(address.adding(eth0, own), link.changing(eth0, Settings(up=True)), route.adding(way, "eth0"))
+
+The kernel works a datagram off in order before `send` returns, so that one costs a round trip less for each further
+request. A call makes one socket for each namespace, asks for a link once and hands it on.
 """
 
 from __future__ import annotations
@@ -39,6 +46,7 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 DUMP_ATTEMPTS = 5  # a dump that changes of other parties interrupt each time is used as it is, as in the reference
 RECEIVE = 1 << 16  # the kernel sends at most 32 KiB at once
+PER_DATAGRAM = 50  # requests: the acknowledgements of some 250 fit into a socket's buffer
 
 
 class NetlinkError(NetError):
@@ -71,6 +79,24 @@ class Message(NamedTuple):
     flags: int
     sequence: int
     body: bytes
+
+
+class Request(NamedTuple):
+    """One message to the kernel, in an error called `operation`; `tolerated` refusals (errno) are success."""
+
+    kind: int
+    body: bytes
+    operation: str
+    interface: str = ""
+    flags: int = 0
+    tolerated: tuple[int, ...] = ()
+
+    def encode(self, sequence: int, flags: int) -> bytes:
+        length = HEADER.size + len(self.body)
+        return HEADER.pack(length, self.kind, self.flags | flags | NLM_F_REQUEST, sequence, 0) + self.body
+
+    def refused(self, code: int, explanation: str) -> NetlinkError:
+        return NetlinkError(code, self.operation, self.interface, explanation)
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -120,10 +146,10 @@ def attribute_pairs(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += length + 3 & ~3
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
+def attributes(data: bytes, start: int = 0) -> dict[int, bytes]:
     """Value by type; the last one of a repeated type. As `attribute_pairs`, spelled out: this is where time goes."""
     found = {}
-    at, end = 0, len(data) - ATTRIBUTE.size
+    at, end = start, len(data) - ATTRIBUTE.size
     read = ATTRIBUTE.unpack_from
     while at <= end:
         length, kind = read(data, at)
@@ -195,47 +221,85 @@ class Socket:
 
     def request(self, kind: int, body: bytes, operation: str, interface: str = "", *, flags: int = 0) -> list[bytes]:
         """Send one message, wait for its acknowledgement, return what came before it; NetlinkError on refusal."""
-        answers, _ = self._converse(kind, body, flags | NLM_F_ACK, operation, interface)
+        return self.perform(Request(kind, body, operation, interface, flags))
+
+    def perform(self, *requests: Request) -> list[bytes]:
+        """Send them in one datagram and return the bodies of all answers; NetlinkError for the first that is refused.
+
+        The kernel tries the others as well: what they do must fall with the one, as all that is on a link does.
+        """
+        answers: list[bytes] = []
+        for start in range(0, len(requests), PER_DATAGRAM):
+            answers += self._perform(requests[start : start + PER_DATAGRAM])
         return answers
+
+    def ask(self, request: Request) -> bytes:
+        """The one answer to a question. No acknowledgement is asked for: it would be a second datagram to receive."""
+        sent = self._send([request], 0)
+        message = next(self._received(self._sequence))
+        if message.kind == NLMSG_ERROR:
+            raise request.refused(*acknowledgement(message, *sent))
+        return message.body
 
     def dump(self, kind: int, body: bytes, operation: str) -> list[bytes]:
         """The bodies of a whole table, asked for again while changes by others interrupt it."""
-        answers: Sequence[bytes] = ()
+        request = Request(kind, body, operation)
+        answers: list[bytes] = []
         for _ in range(DUMP_ATTEMPTS):
             try:
-                answers, interrupted = self._converse(kind, body, NLM_F_DUMP, operation, "")
+                answers, interrupted = self._dump(request)
             except NetlinkError as error:
                 if error.errno != errno.EINTR:
                     raise
                 continue
             if not interrupted:
                 break
-        return list(answers)
+        return answers
 
-    def _converse(
-        self, kind: int, body: bytes, flags: int, operation: str, interface: str
-    ) -> tuple[list[bytes], bool]:
-        """(bodies, whether the dump was interrupted)."""
-        self._sequence += 1
-        header = HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0)
-        sent = header + body
-        self._socket.send(sent)
+    def _perform(self, requests: Sequence[Request]) -> list[bytes]:
+        sent = self._send(requests, NLM_F_ACK)
+        first = self._sequence - len(requests) + 1
         answers: list[bytes] = []
-        interrupted = False
-        for message in self._received():
-            interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
-            if message.kind not in (NLMSG_ERROR, NLMSG_DONE):
+        refusals: list[NetlinkError] = []
+        for message in self._received(first):
+            if message.kind != NLMSG_ERROR:
                 answers.append(message.body)
                 continue
-            code, explanation = acknowledgement(message, sent)
-            if code:
-                raise NetlinkError(code, operation, interface, explanation)
-            return answers, interrupted
-        raise AssertionError("a netlink conversation ends with an acknowledgement")
+            index = message.sequence - first
+            code, explanation = acknowledgement(message, sent[index])
+            if code and code not in requests[index].tolerated:
+                refusals.append(requests[index].refused(code, explanation))
+            if message.sequence == self._sequence:
+                break
+        if refusals:
+            raise refusals[0]
+        return answers
 
-    def _received(self) -> Iterator[Message]:
-        """The answers to the present request; late ones of an abandoned request are dropped."""
+    def _dump(self, request: Request) -> tuple[list[bytes], bool]:
+        """(bodies, whether the dump was interrupted)."""
+        (sent,) = self._send([request], NLM_F_DUMP)
+        answers: list[bytes] = []
+        interrupted = False
+        for message in self._received(self._sequence):
+            interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+            if message.kind in (NLMSG_ERROR, NLMSG_DONE):
+                code, explanation = acknowledgement(message, sent)
+                if code:
+                    raise request.refused(code, explanation)
+                break
+            answers.append(message.body)
+        return answers, interrupted
+
+    def _send(self, requests: Sequence[Request], flags: int) -> list[bytes]:
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        sent = [request.encode(first + index, flags) for index, request in enumerate(requests)]
+        self._socket.send(b"".join(sent))
+        return sent
+
+    def _received(self, first: int) -> Iterator[Message]:
+        """The answers to the requests from `first` on; late ones of an abandoned request are dropped."""
         while True:
             for message in messages(self._socket.recv(RECEIVE)):
-                if message.sequence == self._sequence:
+                if first <= message.sequence <= self._sequence:
                     yield message
