@@ -30,8 +30,11 @@ ALLOWED = {
     "conflist": {"errors", "inventory", "cni"},
     "render": {"errors", "inventory", "data", "conflist", "cni"},
     "artifact": {"errors", "inventory", "data", "node.bytecode", "node.paths"},
-    "desired": {"errors", "inventory", "plan", "render", "artifact", "conflist", "node.protocol"},
-    "prepare": {"errors", "inventory", "plan", "render", "artifact", "desired", "data", "conflist", "cni", "checks"},
+    "desired": {"errors", "inventory", "plan", "render", "artifact", "conflist", "node.protocol", "node.paths"},
+    "prepare": {
+        *("errors", "inventory", "plan", "render", "artifact", "desired", "data", "conflist", "cni", "checks"),
+        "node.bundle",
+    },
     "checks": {"plan", "node.protocol", "cni"},
     "node": {"plan", "cni", "net", "checks", "data"},
     "transport": {"errors", "inventory", "node", "lab", "plan"},
@@ -49,13 +52,15 @@ ALLOWED = {
         "checks",
     },
     "mesh": {"errors", "events", "inventory", "plan", "node", "transport", "artifact", "desired", "prepare", "fleet"},
-    "plugins": {"cni", "net"},
+    "attach": {"cni", "net"},
+    "plugins": {"attach", "cni", "net"},
     "server": {"cni", "net"},
 }
 PURE = ("cni.types", "cni.versions", "cni.config", "inventory", "render", "desired", "plan", "checks", "events")
 IMPURE = {"subprocess", "socket", "threading", "click", "pyroute2", "asyncio", "multiprocessing"}
-NODE_PARTS = {"cni", "net", "node", "plan", "checks", "plugins", "server"}
+NODE_PARTS = {"attach", "cni", "net", "node", "plan", "checks", "plugins", "server"}
 STANDARD_ONLY = NODE_PARTS | {"errors", "events", "data"}
+IN_PLUGINS = {"plugins", "attach", "net"}
 CONTROLLER_ONLY = {"node.bundle"}
 BANNED_IN_PLUGINS = {
     ("os", "environ"), ("os", "chdir"), ("os", "fchdir"), ("os", "umask"), ("os", "fork"), ("os", "forkpty"),
@@ -151,7 +156,7 @@ def test_node_code_is_python_3_9(file: Path) -> None:
             assert not (target == "zip" and "strict" in names), f"{file}:{call.lineno}"
 
 
-@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in {"plugins", "net"}], ids=name_of)
+@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in IN_PLUGINS], ids=name_of)
 def test_plugins_do_not_touch_the_process(file: Path) -> None:
     for found in ast.walk(ast.parse(file.read_text())):
         if isinstance(found, ast.Attribute) and isinstance(found.value, ast.Name):
@@ -166,7 +171,7 @@ def docstrings(tree: ast.AST) -> set[int]:
     return {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
 
 
-@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in {"plugins", "net"}], ids=name_of)
+@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in IN_PLUGINS], ids=name_of)
 def test_plugins_are_fit_for_threads(file: Path) -> None:
     """DESIGN §5.3: what belongs to the whole process, and what shows another namespace than the thread's."""
     assert not {name.split(".")[0] for name in imports(file)} & BANNED_MODULES
@@ -177,7 +182,7 @@ def test_plugins_are_fit_for_threads(file: Path) -> None:
             assert not found.value.startswith(MISLEADING), f"{file}:{found.lineno} {found.value}"
 
 
-@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in {"plugins", "net"}], ids=name_of)
+@pytest.mark.parametrize("file", [f for f in SOURCES if part_of(name_of(f)) in IN_PLUGINS], ids=name_of)
 def test_inside_a_namespace_things_are_only_opened(file: Path) -> None:
     """No exec, thread, log or nested call: `netns.inside` wraps open(), socket() and ioctl() alone."""
     for found in ast.walk(ast.parse(file.read_text())):
