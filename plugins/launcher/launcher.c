@@ -24,7 +24,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SOCKET "/run/cni-provision/server/socket"
@@ -41,6 +40,7 @@ enum {
     LARGEST_OUTPUT = 16 << 20,  /* bytes of a delegate's stdout, and of its stderr */
     LARGEST_FRAME = LARGEST_OUTPUT + (64 << 10),
     PIECE = 64 << 10,
+    HEAD = 5,                   /* bytes of a frame before its payload */
     END_OF_ZIP = 22,            /* bytes of the record that a stored zip ends with */
     NOT_EXECUTED = 256,         /* + errno */
     PRINTED_TOO_MUCH = -256
@@ -53,7 +53,11 @@ enum {
 struct bytes {
     char *at;
     size_t size, room;
+    int lent; /* `at` is not ours to free */
 };
+
+/* Enough for nearly all calls: the first allocations of the C library are a dozen calls of the kernel (0.02 ms). */
+static char request_room[2 * PIECE], frame_room[2 * PIECE];
 
 /* --- Bytes ----------------------------------------------------------------------------------------------------- */
 
@@ -62,9 +66,19 @@ static void make_room(struct bytes *bytes, size_t more)
     if (bytes->room - bytes->size >= more)
         return;
     bytes->room = 2 * bytes->size + more;
-    bytes->at = realloc(bytes->at, bytes->room);
-    if (!bytes->at)
+    char *at = realloc(bytes->lent ? NULL : bytes->at, bytes->room);
+    if (!at)
         abort();
+    if (bytes->lent)
+        memcpy(at, bytes->at, bytes->size);
+    bytes->at = at;
+    bytes->lent = 0;
+}
+
+static void release(struct bytes *bytes)
+{
+    if (!bytes->lent)
+        free(bytes->at);
 }
 
 static void append(struct bytes *bytes, const void *from, size_t size)
@@ -118,6 +132,17 @@ static int read_all(int descriptor, char *into, size_t size)
             into += got, size -= (size_t)got;
     }
     return 1;
+}
+
+/* Reads once: 1 for something, 0 at the end, -1 for nothing now, -2 for an error. */
+static int collect(int descriptor, struct bytes *into)
+{
+    make_room(into, PIECE);
+    ssize_t got = read(descriptor, into->at + into->size, PIECE);
+    if (got < 0)
+        return errno == EINTR || errno == EAGAIN ? -1 : -2;
+    into->size += (size_t)got;
+    return got > 0;
 }
 
 /* What the runtime reads where nobody else answers: a line made by ERROR. */
@@ -198,58 +223,51 @@ static int is_alive(const struct sockaddr_un *address)
     return held;
 }
 
-static long long now(void)
+/* The ms that the server still has before this is asked again; 0 when its time is over. */
+static int patience(const struct sockaddr_un *address, int waited)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
-}
-
-/* The ms that the server has before this is asked again; 0 when its time is over. */
-static int patience(const struct sockaddr_un *address, long long since)
-{
-    long long waited = now() - since;
     if (waited < PATIENCE)
-        return (int)(PATIENCE - waited);
+        return PATIENCE - waited;
     return waited < LONGEST_PATIENCE && is_alive(address) ? PATIENCE : 0;
 }
 
-static int join(int server, const struct sockaddr_un *address, long long since)
+static int join(int server, const struct sockaddr_un *address, int *waited)
 {
     while (connect(server, (const struct sockaddr *)address, sizeof *address) < 0) {
-        if ((errno != EAGAIN && errno != EINTR) || !patience(address, since))
+        if ((errno != EAGAIN && errno != EINTR) || !patience(address, *waited))
             return 0;
         poll(NULL, 0, QUEUE_PAUSE);
+        *waited += QUEUE_PAUSE;
     }
     return 1;
 }
 
-/* Whether the first line says that we are served. */
-static int greeted(int server, const struct sockaddr_un *address, long long since)
+/* Whether the first line says that we are served. Each piece of it counts as a wait to the end, so that no clock is
+ * needed: to find the C library's costs 0.01 ms. */
+static int greeted(int server, const struct sockaddr_un *address, int waited)
 {
     char line[256];
     size_t size = 0;
     int left;
-    while (size < sizeof line && (left = patience(address, since))) {
+    while (size < sizeof line && (left = patience(address, waited))) {
         poll(&(struct pollfd){server, POLLIN, 0}, 1, left);
-        ssize_t got = recv(server, line + size, 1, 0);
+        waited += left;
+        ssize_t got = recv(server, line + size, sizeof line - size, 0);
         if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
             return 0;
-        if (got > 0 && line[size++] == '\n')
+        if (got > 0)
+            size += (size_t)got;
+        if (size && line[size - 1] == '\n')
             return size > sizeof READY && !memcmp(line, READY, sizeof READY - 1);
     }
     return 0;
 }
 
-/* A connection to a server that is ready for us, or -1. */
-static int find_server(void)
+/* A connection to a server that has heard of us, or -1. */
+static int find_server(const struct sockaddr_un *address, int *waited)
 {
-    struct sockaddr_un address;
-    long long since = now();
-    if (is_odd() || !find_address(&address))
-        return -1;
     int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (server < 0 || (join(server, &address, since) && greeted(server, &address, since)))
+    if (server < 0 || join(server, address, waited))
         return server;
     close(server);
     return -1;
@@ -285,48 +303,49 @@ static int send_all(int server, const char *from, size_t size, int descriptor)
     return 1;
 }
 
-static int send_header(int server, char type, size_t size, int descriptor)
+static void put_head(char *at, char type, size_t size)
 {
-    char header[5] = {type};
-    put_number(header + 1, (uint32_t)size);
-    return send_all(server, header, sizeof header, descriptor);
+    *at = type;
+    put_number(at + 1, (uint32_t)size);
 }
 
-/* The next frame's type, its payload in `into`; 0 where the server is gone, -1 for a frame that is too large. */
+static int send_head(int server, char type, size_t size)
+{
+    char head[HEAD];
+    put_head(head, type, size);
+    return send_all(server, head, sizeof head, -1);
+}
+
+/* The next frame's type, all of the frame in `into`; 0 where the server is gone, -1 for what is no frame. The server
+ * says no more before it is answered. */
 static int receive(int server, struct bytes *into)
 {
-    char header[5];
-    if (!read_all(server, header, sizeof header))
-        return 0;
+    size_t wanted = HEAD;
     into->size = 0;
-    if (number_at(header + 1) > LARGEST_FRAME)
-        return -1;
-    make_room(into, number_at(header + 1) + 1);
-    into->size = number_at(header + 1);
-    return read_all(server, into->at, into->size) ? header[0] & 0x7f : 0;
+    while (into->size < wanted) {
+        int got = collect(server, into);
+        if (got == 0 || got == -2 || (got == -1 && !again(server, POLLIN)))
+            return 0;
+        if (wanted > HEAD || into->size < HEAD)
+            continue;
+        if (number_at(into->at + 1) > LARGEST_FRAME)
+            return -1;
+        wanted += number_at(into->at + 1);
+    }
+    return into->size == wanted ? into->at[0] & 0x7f : -1;
 }
 
 /* --- The request ----------------------------------------------------------------------------------------------- */
 
-/* Reads once: 1 for something, 0 at the end, -1 for nothing now, -2 for an error. */
-static int collect(int descriptor, struct bytes *into)
-{
-    make_room(into, PIECE);
-    ssize_t got = read(descriptor, into->at + into->size, PIECE);
-    if (got < 0)
-        return errno == EINTR || errno == EAGAIN ? -1 : -2;
-    into->size += (size_t)got;
-    return got > 0;
-}
-
 /* 0 where it cannot be read. One byte more than a frame can hold is enough to know that it is too large. */
 static int read_stdin(struct bytes *into)
 {
-    int patience = strcmp(variable("CNI_COMMAND"), "VERSION") ? -1 : VERSION_PATIENCE, got = 1;
-    while (got && got != -2 && into->size <= LARGEST_FRAME) {
-        int ready = poll(&(struct pollfd){STDIN_FILENO, POLLIN, 0}, 1, patience);
-        if (ready >= 0)
-            got = ready ? collect(STDIN_FILENO, into) : 0;
+    int got = 1, impatient = !strcmp(variable("CNI_COMMAND"), "VERSION");
+    while (got && got != -2 && into->size <= HEAD + LARGEST_FRAME) {
+        struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+        if ((impatient || got == -1) && !poll(&input, 1, impatient ? VERSION_PATIENCE : -1))
+            break;
+        got = collect(STDIN_FILENO, into);
     }
     return got != -2;
 }
@@ -340,8 +359,10 @@ static int is_for_plugin(const char *entry)
     return 0;
 }
 
+/* The request without its stdin. */
 static void describe(const char *program, struct bytes *request)
 {
+    request->size = HEAD;
     const char *slash = strrchr(program, '/'), *name = slash ? slash + 1 : program;
     append(request, name, strlen(name) + 1);
     for (char **entry = environ; *entry; entry++)
@@ -500,7 +521,7 @@ static int report(int server, int code, const struct bytes *output, const struct
     size_t tail = errors->size < room ? errors->size : room; /* the end of it says most */
     put_number(head, (uint32_t)code);
     put_number(head + 4, (uint32_t)output->size);
-    return send_header(server, 'X', sizeof head + output->size + tail, -1) &&
+    return send_head(server, 'X', sizeof head + output->size + tail) &&
            send_all(server, head, sizeof head, -1) && send_all(server, output->at, output->size, -1) &&
            send_all(server, errors->at + errors->size - tail, tail, -1);
 }
@@ -508,8 +529,8 @@ static int report(int server, int code, const struct bytes *output, const struct
 /* Does what an E asks and sends the X; NULL, or what to fail with. */
 static const char *execute(int server, const struct bytes *frame)
 {
-    char *path = frame->at, *end = path + frame->size;
-    char *command = memchr(path, 0, frame->size);
+    char *path = frame->at + HEAD, *end = frame->at + frame->size;
+    char *command = memchr(path, 0, (size_t)(end - path));
     char *input = command ? memchr(command + 1, 0, (size_t)(end - command - 1)) : NULL;
     if (!input)
         return WRONG;
@@ -518,8 +539,8 @@ static const char *execute(int server, const struct bytes *frame)
     if (code == PRINTED_TOO_MUCH)
         delegate.printed[1].size = delegate.printed[2].size = 0;
     int sent = report(server, code, &delegate.printed[1], &delegate.printed[2]);
-    free(delegate.printed[1].at);
-    free(delegate.printed[2].at);
+    release(&delegate.printed[1]);
+    release(&delegate.printed[2]);
     return sent ? NULL : GONE;
 }
 
@@ -528,20 +549,21 @@ static const char *execute(int server, const struct bytes *frame)
 /* Writes the answer and says so to the server: the exit code. Without a reader it is not said. */
 static int answer(int server, const struct bytes *frame)
 {
-    size_t size = frame->size < 5 ? 0 : number_at(frame->at + 1);
-    if (frame->size < 5 || size > frame->size - 5)
+    const char *payload = frame->at + HEAD, *end = frame->at + frame->size;
+    if (end - payload < 5 || number_at(payload + 1) > (size_t)(end - payload - 5))
         return fail(WRONG);
-    write_all(STDERR_FILENO, frame->at + 5 + size, frame->size - 5 - size);
-    if (!write_all(STDOUT_FILENO, frame->at + 5, size))
+    const char *output = payload + 5, *errors = output + number_at(payload + 1);
+    write_all(STDERR_FILENO, errors, (size_t)(end - errors));
+    if (!write_all(STDOUT_FILENO, output, (size_t)(errors - output)))
         return 1;
-    send_header(server, 'K', 0, -1);
-    return (unsigned char)frame->at[0];
+    send_head(server, 'K', 0);
+    return (unsigned char)*payload;
 }
 
 /* Serves the server until it answers: the exit code. */
 static int converse(int server)
 {
-    struct bytes frame = {0};
+    struct bytes frame = {frame_room, 0, sizeof frame_room, 1};
     const char *failure = NULL;
     int type = 0, code;
     while (!failure && (type = receive(server, &frame)) == 'E')
@@ -550,43 +572,45 @@ static int converse(int server)
         code = answer(server, &frame);
     else
         code = fail(failure ? failure : type ? WRONG : GONE);
-    free(frame.at);
+    release(&frame);
     return code;
 }
 
-/* Sends the call, and the descriptor of CNI_NETNS where it opens. That it failed shows in what is received. */
-static void ask(int server, const struct bytes *request)
+/* One call by a server that has greeted us: the exit code, or -1 where nothing was sent because stdin cannot be read.
+ * That sending failed shows in what is received. */
+static int session(int server, struct bytes *request, int netns)
 {
-    int netns = open(variable("CNI_NETNS"), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (send_header(server, 'R', request->size, netns))
-        send_all(server, request->at, request->size, -1);
-    shut(&netns);
+    handle_signals();
+    if (!read_stdin(request))
+        return -1;
+    if (request->size > HEAD + LARGEST_FRAME)
+        return fail(ERROR(7, "the configuration on stdin is larger than 16 MiB"));
+    put_head(request->at, 'R', request->size - HEAD);
+    send_all(server, request->at, request->size, netns);
+    return converse(server);
 }
 
-/* One call by the server: the exit code, or -1 where nothing was sent because stdin cannot be read. */
-static int session(int server, const char *program)
+/* One call by the server: the exit code, or -1 where it is not for us. While it looks who we are, we get ready. */
+static int ask(const char *program)
 {
-    struct bytes request = {0};
-    int code = -1;
-    handle_signals();
+    struct bytes request = {request_room, HEAD, sizeof request_room, 1};
+    struct sockaddr_un address;
+    int waited = 0, code = -1;
+    int server = !is_odd() && find_address(&address) ? find_server(&address, &waited) : -1;
+    if (server < 0)
+        return -1;
     describe(program, &request);
-    if (read_stdin(&request)) {
-        if (request.size > LARGEST_FRAME) {
-            code = fail(ERROR(7, "the configuration on stdin is larger than 16 MiB"));
-        } else {
-            ask(server, &request);
-            code = converse(server);
-        }
-    }
-    free(request.at);
+    int netns = open(variable("CNI_NETNS"), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (greeted(server, &address, waited))
+        code = session(server, &request, netns);
+    shut(&netns);
+    shut(&server);
+    release(&request);
     return code;
 }
 
 int main(int count, char **arguments)
 {
-    int server = find_server();
-    int code = server < 0 ? -1 : session(server, arguments[0]);
-    if (server >= 0)
-        close(server);
+    int code = ask(arguments[0]);
     return code < 0 ? become_python(count, arguments) : code;
 }

@@ -28,27 +28,32 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     dup2(nowhere, STDIN_FILENO);
     dup2(nowhere, STDOUT_FILENO);
     setenv("CNI_COMMAND", "ADD", 1);
-    setenv("CNI_NETNS", "/proc/self/ns/net", 1);
     return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *said, size_t size)
 {
-    int pair[2], errors = dup(STDERR_FILENO), code;
+    struct bytes request = {request_room, HEAD, sizeof request_room, 1};
+    int pair[2], code;
     if (!size || size > 100000 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
         return 0;
+    int errors = dup(STDERR_FILENO), netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     dup2(STDOUT_FILENO, STDERR_FILENO);
     if (!write_all(pair[1], (const char *)said + 1, size - 1) || shutdown(pair[1], SHUT_WR))
         abort();
     if (said[0] & 1)
-        code = greeted(pair[0], &(struct sockaddr_un){.sun_path = "/nowhere/socket"}, now());
-    else
-        code = session(pair[0], "/opt/cni/bin/bridge");
+        code = greeted(pair[0], &(struct sockaddr_un){.sun_path = "/nowhere/socket"}, 0);
+    else {
+        describe("/opt/cni/bin/bridge", &request);
+        code = session(pair[0], &request, netns);
+        release(&request);
+    }
     dup2(errors, STDERR_FILENO);
     close(errors);
+    close(netns);
     close(pair[0]);
     close(pair[1]);
-    if (code < 0 || code > 255 || fcntl(5, F_GETFD) > 0)
-        abort();
+    if (code < 0 || code > 255 || dup(STDOUT_FILENO) != pair[0] || close(pair[0]))
+        abort(); /* the lowest free descriptor is another: one was left open */
     return 0;
 }
