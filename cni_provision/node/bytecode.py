@@ -6,20 +6,24 @@ executable reads it where root alone could have written it; without it the sourc
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import marshal
 import os
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER
 from types import CodeType
 
 from cni_provision.node import files, paths
+from cni_provision.node.plain import NotPlain, plain
+from cni_provision.node.untyped import untyped
 
 MARK = "cni_provision/cni/skel.py"  # what a plugin of this project's kind has in it
 MAIN = "__main__.py"
+READ_AT_RUN_TIME = (b"__annotations__", b"get_type_hints", b"__dataclass_fields__", b"inspect")  # what is taken away
 
 
 def digest_of(sources: Mapping[str, bytes]) -> str:
@@ -63,9 +67,28 @@ def sources_in(path: str) -> dict[str, bytes]:
 
 def compiled(sources: Mapping[str, bytes]) -> bytes:
     modules: dict[str, tuple[bool, CodeType]] = {}
+    for name, tree in lean(sources).items():
+        module = name[:-3].replace("/", ".")
+        package = module.endswith(".__init__")
+        modules[module[:-9] if package else module] = (package, compile(tree, name, "exec", dont_inherit=True))
+    return marshal.dumps((MAGIC_NUMBER, modules))
+
+
+def lean(sources: Mapping[str, bytes]) -> dict[str, ast.Module]:
+    """The modules' trees without what costs time at every start; as they are where that is not understood."""
+    if not any(word in source for source in sources.values() for word in READ_AT_RUN_TIME):
+        with suppress(NotPlain):
+            return {name: _lean(tree) for name, tree in _trees(sources)}
+    return dict(_trees(sources))
+
+
+def _trees(sources: Mapping[str, bytes]) -> Iterator[tuple[str, ast.Module]]:
     for name, source in sources.items():
         if name.endswith(".py") and name != MAIN:
-            module = name[:-3].replace("/", ".")
-            package = module.endswith(".__init__")
-            modules[module[:-9] if package else module] = (package, compile(source, name, "exec", dont_inherit=True))
-    return marshal.dumps((MAGIC_NUMBER, modules))
+            yield name, ast.parse(source, name)
+
+
+def _lean(tree: ast.Module) -> ast.Module:
+    plain(tree)
+    untyped(tree)
+    return tree
