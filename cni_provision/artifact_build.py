@@ -22,7 +22,7 @@ from cni_provision.node.bytecode import digest_of
 from cni_provision.node.paths import BYTECODE
 
 PACKAGE = Path(__file__).resolve().parent
-CARRIED = ("cni", "net")  # the parts of ours that a plugin may import
+CARRIED = ("attach", "cni", "net")  # the parts of ours that a plugin may import
 SERVER_PARTS = (*CARRIED, "server")
 IPAM = ("host-local", "static")
 OLDEST_PYTHON = (3, 9)
@@ -260,7 +260,7 @@ def _module(name: str, source: Path, statement: ast.stmt) -> str:
     parts = name.split(".")[1:]
     module = "/".join(parts) + ".py" if _is_ours(name) else "/".join(parts) + "/__init__.py"
     if parts[0] not in CARRIED or not (PACKAGE / module).is_file():
-        hint = "plugins stand on `cni_provision.cni` and `cni_provision.net`"
+        hint = "plugins stand on `cni_provision.cni`, `cni_provision.net` and `cni_provision.attach`"
         raise UserError(f"a plugin cannot import `{name}`", place=_place(source, statement), hint=hint)
     return module
 

@@ -29,43 +29,30 @@ The container's MAC address: capability `mac`, else `args.cni.mac`, else `CNI_AR
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface, ip_network
-from typing import Any, Optional
+from typing import Optional
 
+from cni_provision.attach import interface, ipam, options, pair
+from cni_provision.attach.interface import addresses, attachment, described
+from cni_provision.attach.options import within
 from cni_provision.cni import skel
-from cni_provision.cni.results import decode_result
 from cni_provision.cni.skel import Call, Config
 from cni_provision.cni.types import (
     INTERNAL,
     INVALID_CONFIG,
     NOT_AVAILABLE,
     CNIError,
-    Interface,
-    IPAddress,
     IPInterface,
     Result,
     Route,
 )
-from cni_provision.net import (
-    address,
-    bridge,
-    container,
-    link,
-    masquerade,
-    nft,
-    record,
-    reference,
-    spoofcheck,
-    sysctl,
-)
+from cni_provision.net import address, bridge, container, link, masquerade, nft, record, spoofcheck, sysctl
 from cni_provision.net.bridge import Vlan
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Link, Settings
-from cni_provision.net.record import Attachment, Made
+from cni_provision.net.record import Attachment
 from cni_provision.net.rtnl import Socket
 from cni_provision.net.undo import Undo
 
@@ -73,11 +60,8 @@ CONTAINER = 2  # the index of its interface in the result
 LAST_VLAN = 4094
 LONGEST_NAME = 15
 PORT_SECONDS = 2.5  # the reference's patience with a port
-NOT_AS_MADE = 100
-MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 DEFAULT_ROUTES = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 NO_MAC = "00:00:00:00:00:00"  # of a bridge that lost its last port
-FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +107,7 @@ def network(call: Call) -> Network:
         gateway=config.boolean("isGateway") or default_gateway,
         default_gateway=default_gateway,
         force_address=config.boolean("forceAddress"),
-        masquerade=masquerades(config),
+        masquerade=options.masquerades(config),
         mtu=within(config, "mtu", 0, 65535) or None,
         mac=mac(call),
         hairpin=config.boolean("hairpinMode"),
@@ -135,7 +119,7 @@ def network(call: Call) -> Network:
         detect_duplicates=config.boolean("enabledad"),
         leave_down=config.boolean("disableContainerInterface"),
         isolated=config.boolean("portIsolation"),
-        ipam=config.mapping("ipam").text("type"),
+        ipam=ipam.plugin(call),
     )
     check_together(found)
     return found
@@ -152,20 +136,9 @@ def check_together(net: Network) -> None:
         raise CNIError(INVALID_CONFIG, f"`bridge` `{net.bridge}` is too long for the gateway `{net.gateway_link}`")
 
 
-def masquerades(config: Config) -> bool:
-    backend = config.text("ipMasqBackend") or "nftables"
-    if backend == "iptables":
-        raise config.error("ipMasqBackend", "must be `nftables`: there is no iptables backend")
-    if backend != "nftables":
-        raise config.error("ipMasqBackend", "is an unknown ipmasq backend; it must be `nftables`")
-    return config.boolean("ipMasq")
-
-
-def within(config: Config, key: str, lowest: int, highest: int) -> int:
-    value = config.integer(key)
-    if key in config and not lowest <= value <= highest:
-        raise config.error(key, f"must be from {lowest} to {highest}")
-    return value
+def mac(call: Call) -> Optional[str]:
+    of_args = call.config.mapping("args").mapping("cni").text("mac")
+    return options.mac(options.mac_argument(call), of_args, call.runtime_config.text("mac"))
 
 
 def trunk_range(entry: Config) -> range:
@@ -181,40 +154,25 @@ def trunk_range(entry: Config) -> range:
     return range(vid, vid + 1) if vid else range(first, last + 1)
 
 
-def mac(call: Call) -> str | None:
-    given = call.known_args("MAC", "IP", "GATEWAY").get("MAC", "") if call.command == "ADD" else ""
-    given = call.config.mapping("args").mapping("cni").text("mac") or given
-    given = call.runtime_config.text("mac") or given
-    if given and not MAC.fullmatch(given):
-        raise CNIError(INVALID_CONFIG, f"`{given}` is not a MAC address")
-    return given.lower().replace("-", ":") or None
-
-
 def add(call: Call) -> Result:
-    net, mine = network(call), attachment(call)
+    net, mine = network(call), attachment(call, "bridge")
     with record.held(mine), Socket() as host, Socket(call.netns_fd) as inside, Undo() as undo:
         before = record.read(mine)
         undo.later(record.restore, mine, before)
         made = ensure_bridge(host, net)
-        pair = plug(call, net, made, host, inside, undo)
-        connect_port(call, net, host, pair.outer)
-        planned = lease(call, net, undo) if net.ipam else Result()
-        take_off_rules(mine, before or record.NOTHING)  # of an ADD that was killed
-        add_rules(net, mine, pair, planned, undo)
-        if net.ipam:
-            configure(call, net, inside, pair.inner, planned)
-            if net.gateway:
-                ensure_gateway(net, made, host, planned, undo)
-        elif not net.leave_down:
-            link.change(inside, pair.inner, Settings(up=True))
-        port = pair.outer if net.leave_down else await_port(host, pair.outer)
-        result = whole_result(call, net, host, replace(pair, outer=port), planned)
+        both = plug(call, net, made, host, inside, undo)
+        connect_port(mine, net, host, both.outer)
+        planned = with_gateways(net, ipam.lease(call, undo))
+        pair.take_off_rules(mine, before or record.NOTHING)  # of an ADD that was killed
+        pair.add_rules(mine, both, addresses(planned), net, undo)
+        if not net.leave_down:
+            interface.configure(call, inside, both.inner, planned, detect_duplicates=net.detect_duplicates)
+        if net.ipam and net.gateway:
+            ensure_gateway(net, made, host, planned, undo)
+        port = both.outer if net.leave_down else await_port(host, both.outer)
+        result = whole_result(call, net, host, replace(both, outer=port), planned)
         undo.keep()
     return result
-
-
-def attachment(call: Call) -> Attachment:
-    return Attachment("bridge", call.config.text("name"), call.container_id, call.ifname)
 
 
 def ensure_bridge(host: Socket, net: Network) -> Link:
@@ -230,57 +188,26 @@ def ignore_router_advertisements(name: str) -> None:
 
 
 def plug(call: Call, net: Network, made: Link, host: Socket, inside: Socket, undo: Undo) -> Pair:
-    """The pair, noted before it is made, its host end a port of the bridge and still down."""
-    mine = attachment(call)
+    """The pair, its host end a port of the bridge."""
     inner = Settings(name=call.ifname, mtu=net.mtu, mac=net.mac, netns_fd=call.netns_fd)
     outer = Settings(mtu=net.mtu, master=made.index)
-    pair = container.connect(host, inside, inner, outer, note=lambda name: record.write(mine, Made(name)))
-    undo.later(link.delete, host, pair.outer)
-    return pair
+    return pair.plug(attachment(call, "bridge"), host, inside, inner, outer, undo)
 
 
-def connect_port(call: Call, net: Network, host: Socket, outer: Link) -> None:
+def connect_port(mine: Attachment, net: Network, host: Socket, outer: Link) -> None:
     if net.hairpin or net.isolated:
         bridge.set_port(host, outer, hairpin=net.hairpin, isolated=net.isolated)
     bridge.join(host, outer, net.vlans, keep_default=net.keep_default_vlan)
     ignore_router_advertisements(outer.name)
-    link.change(host, outer, Settings(up=True, alias=container.alias(net.name, call.container_id, call.ifname)))
-
-
-def lease(call: Call, net: Network, undo: Undo) -> Result:
-    ipam = call.delegate(net.ipam)
-    undo.later(ipam.delete)
-    return with_gateways(net, ipam.add())
-
-
-def add_rules(net: Network, mine: Attachment, pair: Pair, planned: Result, undo: Undo) -> None:
-    """The rules of this attachment, noted before they are made."""
-    rules: dict[str, Any] = {}
-    if net.check_source:
-        rules["spoofcheck"] = spoofcheck.noted(pair.outer.name, pair.inner.mac)
-    if net.masquerade:
-        rules["masquerade"] = masquerade.noted(addresses(planned))
-    record.write(mine, Made(pair.outer.name, pair.outer.index, rules))
-    undo.later(take_off_rules, mine, Made(rules=rules))
-    if net.check_source:
-        spoofcheck.ensure(mine.owner, pair.outer.name, pair.inner.mac)
-    if net.masquerade:
-        masquerade.ensure(mine.owner, addresses(planned))
-
-
-def take_off_rules(mine: Attachment, made: Made) -> None:
-    if "spoofcheck" in made.rules:
-        spoofcheck.remove(mine.owner)
-    if "masquerade" in made.rules:
-        masquerade.remove(mine.owner, masquerade.of_note(made.rules["masquerade"]))
+    link.change(host, outer, Settings(up=True, alias=pair.alias(mine)))
 
 
 def with_gateways(net: Network, given: Result) -> Result:
     """What IPAM gave, completed: whose the addresses are, gateways, default routes."""
-    if not given.ips:
-        raise CNIError(INTERNAL, "IPAM plugin returned missing IP config")
     ips = tuple(
-        replace(ip, interface=CONTAINER, gateway=ip.gateway or (first_address(ip.address) if net.gateway else None))
+        replace(
+            ip, interface=CONTAINER, gateway=ip.gateway or (pair.first_address(ip.address) if net.gateway else None)
+        )
         for ip in given.ips
     )
     routes = given.routes
@@ -291,35 +218,10 @@ def with_gateways(net: Network, given: Result) -> Result:
     return replace(given, ips=ips, routes=routes)
 
 
-def first_address(own: IPInterface) -> IPAddress:
-    return own.network.network_address + 1
-
-
-def addresses(result: Result) -> list[IPInterface]:
-    return [ip.address for ip in result.ips]
-
-
 def gateway_addresses(result: Result) -> list[IPInterface]:
     """As the bridge has them: with the prefix length of the container's."""
     found = (ip_interface((ip.gateway, ip.address.network.prefixlen)) for ip in result.ips if ip.gateway is not None)
     return list(dict.fromkeys(found))
-
-
-def configure(call: Call, net: Network, inside: Socket, inner: Link, planned: Result) -> None:
-    """The container's end: its addresses, announced to the neighbours, and its routes."""
-    assert call.netns_fd is not None
-    detect = "1" if net.detect_duplicates else "0"
-    values = {
-        "ipv4/conf/{}/arp_notify": "1",
-        "ipv6/conf/{}/ndisc_notify": "1",
-        "ipv6/conf/{}/accept_dad": detect,
-        "ipv6/conf/{}/enhanced_dad": detect,
-    }
-    sysctl.write_present({f"net/{key.format(inner.name)}": value for key, value in values.items()}, call.netns_fd)
-    gateways = [ip.gateway for ip in planned.ips if ip.gateway is not None]
-    routes = container.routes(planned.routes, gateways, inner.index)
-    detecting = net.detect_duplicates
-    container.configure(inside, call.netns_fd, inner, addresses(planned), routes, detect_duplicates=detecting)
 
 
 def ensure_gateway(net: Network, made: Link, host: Socket, planned: Result, undo: Undo) -> None:
@@ -331,8 +233,7 @@ def ensure_gateway(net: Network, made: Link, host: Socket, planned: Result, undo
     if address.ensure(host, target, wanted, replace=net.force_address):
         # a bridge follows the lowest MAC address of its ports until it is given one, and then the neighbours lose it
         link.change(host, target, Settings(mac=target.mac))
-    for version in {one.version for one in wanted}:
-        sysctl.write(FORWARDING[version], "1")
+    pair.forward(wanted)
 
 
 def await_port(host: Socket, outer: Link) -> Link:
@@ -342,49 +243,27 @@ def await_port(host: Socket, outer: Link) -> Link:
     return port
 
 
-def whole_result(call: Call, net: Network, host: Socket, pair: Pair, planned: Result) -> Result:
+def whole_result(call: Call, net: Network, host: Socket, both: Pair, planned: Result) -> Result:
     """The interfaces as they are now: a bridge's MAC address may have changed with its first port."""
     made = link.get(host, net.bridge)
-    interfaces = [described(made), described(pair.outer), described(pair.inner, call.netns)]
+    interfaces = [described(made), described(both.outer), described(both.inner, call.netns)]
     if net.ipam and net.gateway and net.vlan:
         interfaces.append(described(link.get(host, net.gateway_link)))
-    dns = decode_result({"dns": call.config.get("dns")}, call.version).dns
-    return replace(planned, cni_version=call.version, interfaces=tuple(interfaces), dns=dns or planned.dns)
-
-
-def described(found: Link, sandbox: str = "") -> Interface:
-    return Interface(found.name, found.mac, sandbox, found.mtu)
+    dns = interface.dns(call, planned)
+    return replace(planned, cni_version=call.version, interfaces=tuple(interfaces), dns=dns)
 
 
 def delete(call: Call) -> None:
-    """Each step is done even when another fails, the interface first; what is gone already is fine."""
-    net, mine = network(call), attachment(call)
-    with record.held(mine):
-        made = record.read(mine) or record.NOTHING
-        with ExitStack() as steps:
-            if net.masquerade or "masquerade" in made.rules:
-                noted = masquerade.of_note(made.rules.get("masquerade"))
-                steps.callback(reference.remove_masquerade, net.name, call.container_id, call.ifname)
-                steps.callback(masquerade.remove, mine.owner, noted + addresses(call.prev_result or Result()))
-            if net.check_source or "spoofcheck" in made.rules:
-                steps.callback(reference.remove_spoofcheck, call.container_id, call.ifname)
-                steps.callback(spoofcheck.remove, mine.owner)
-            if net.ipam:
-                steps.callback(call.delegate(net.ipam).delete)
-            steps.callback(container.unplug, mine, made, call.netns_fd)
-        record.remove(mine)
+    net, mine = network(call), attachment(call, "bridge")
+    pair.delete(call, mine, net)
 
 
 def check(call: Call) -> None:
-    net = network(call)
-    if call.prev_result is None:
-        raise CNIError(INVALID_CONFIG, "required prevResult missing")
-    if net.ipam:
-        call.delegate(net.ipam).check()
+    net, expected = network(call), interface.previous(call)
+    ipam.check(call)
     with Socket() as host, Socket(call.netns_fd) as inside:
-        wrong = list(differences(call, net, call.prev_result, host, inside))
-    if wrong:
-        raise CNIError(NOT_AS_MADE, f"`{call.ifname}` is not as ADD left it: {wrong[0]}", "; ".join(wrong[1:]))
+        wrong = list(differences(call, net, expected, host, inside))
+    interface.refuse(call, wrong)
 
 
 def differences(call: Call, net: Network, expected: Result, host: Socket, inside: Socket) -> Iterator[str]:
@@ -404,43 +283,31 @@ def differences(call: Call, net: Network, expected: Result, host: Socket, inside
     if made.promiscuous != net.promiscuous:
         yield f"`{made.name}` is {'' if made.promiscuous else 'not '}promiscuous"
     if net.check_source:
-        yield from spoofcheck.missing(attachment(call).owner, outer.name, inner.mac)
+        yield from spoofcheck.missing(attachment(call, "bridge").owner, outer.name, inner.mac)
     if net.leave_down:
         return
-    own = [ip.address for ip in expected.ips if ip.interface in (None, CONTAINER)]
-    yield from container.missing(inside, call.ifname, own, [route.dst for route in expected.routes])
+    yield from interface.missing(call, inside, expected)
     if net.gateway:
         yield from container.missing(host, net.gateway_link, gateway_addresses(expected), [])
     if net.masquerade:
-        yield from masquerade.check(attachment(call).owner, own)
+        yield from masquerade.check(attachment(call, "bridge").owner, addresses(expected))
 
 
 def status(call: Call) -> None:
     net = network(call)
     with Socket() as host:
-        unknown = [kind for kind in ("bridge", "veth") if not link.supported(host, kind)]
+        interface.require_kinds(host, "bridge", "veth")
         found = link.find(host, net.bridge)
-    if unknown:
-        raise CNIError(NOT_AVAILABLE, f"this kernel has no {' and no '.join(unknown)} interfaces")
     if found and found.kind != "bridge":
         raise CNIError(NOT_AVAILABLE, f'"{net.bridge}" already exists but is not a bridge')
     if (net.masquerade or net.check_source) and not nft.program():
         raise CNIError(NOT_AVAILABLE, "the program `nft` is not installed; `ipMasq` and `macspoofchk` need it")
-    if net.ipam:
-        call.delegate(net.ipam).status()
+    ipam.status(call)
 
 
 def gc(call: Call) -> None:
-    """Everything of this network but what the valid attachments have; each step is done even when another fails."""
-    net = network(call)
-    owners = {nft.owner(net.name, *one) for one in call.valid_attachments}
-    with ExitStack() as steps:
-        steps.callback(masquerade.gc, net.name, owners)
-        steps.callback(spoofcheck.gc, net.name, owners)
-        if net.ipam:
-            steps.callback(call.delegate(net.ipam).gc)
-        steps.callback(container.unplug_stale, "bridge", net.name, call.valid_attachments)
-    record.gc("bridge", net.name, owners)
+    network(call)
+    pair.gc(call, "bridge")
 
 
 PLUGIN = skel.Plugin(

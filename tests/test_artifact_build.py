@@ -87,7 +87,7 @@ def test_the_zip_is_sorted_stored_and_dated_alike(name: str) -> None:
     }
     assert content.startswith(HEAD)
     carried = {entry.filename.split("/")[1] for entry in entries if entry.filename.startswith("cni_provision/")}
-    assert carried <= {"__init__.py", "cni", "net"}
+    assert carried <= {"__init__.py", "attach", "cni", "net"}
 
 
 def test_only_what_is_imported_goes_in() -> None:

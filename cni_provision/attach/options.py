@@ -1,0 +1,43 @@
+"""Keys that several plugins have, read and checked in one way."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+from cni_provision.cni.call import Call
+from cni_provision.cni.types import INVALID_CONFIG, CNIError
+from cni_provision.cni.values import Config
+
+MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+
+
+def mac(*given: str) -> Optional[str]:
+    """The last one that is not empty, as the kernel writes it; None where all are."""
+    chosen = next((one for one in reversed(given) if one), "")
+    if chosen and not MAC.fullmatch(chosen):
+        raise CNIError(INVALID_CONFIG, f"`{chosen}` is not a MAC address")
+    return chosen.lower().replace("-", ":") or None
+
+
+def mac_argument(call: Call) -> str:
+    """`MAC` of CNI_ARGS, which DEL does without."""
+    return "" if call.command == "DEL" else call.known_args("MAC", "IP", "GATEWAY").get("MAC", "")
+
+
+def within(config: Config, key: str, lowest: int, highest: int) -> int:
+    """The number under a key, 0 where there is none."""
+    value = config.integer(key)
+    if key in config and not lowest <= value <= highest:
+        raise config.error(key, f"must be from {lowest} to {highest}")
+    return value
+
+
+def masquerades(config: Config) -> bool:
+    """`ipMasq`, with a backend that we have."""
+    backend = config.text("ipMasqBackend") or "nftables"
+    if backend == "iptables":
+        raise config.error("ipMasqBackend", "must be `nftables`: there is no iptables backend")
+    if backend != "nftables":
+        raise config.error("ipMasqBackend", "is an unknown ipmasq backend; it must be `nftables`")
+    return config.boolean("ipMasq")

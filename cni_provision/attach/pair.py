@@ -1,0 +1,103 @@
+"""A veth pair between the host and a container, with what belongs to it on the host: its record and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any, Optional, Protocol
+
+from cni_provision.attach import ipam
+from cni_provision.attach.interface import addresses
+from cni_provision.cni.call import Call
+from cni_provision.cni.types import IPAddress, IPInterface, Result
+from cni_provision.net import container, link, masquerade, nft, record, reference, spoofcheck, sysctl
+from cni_provision.net.container import Pair
+from cni_provision.net.link import Settings
+from cni_provision.net.record import Attachment, Made
+from cni_provision.net.rtnl import Socket
+from cni_provision.net.undo import Undo
+
+FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+
+
+class Rules(Protocol):
+    """Which rules a network wants."""
+
+    @property
+    def masquerade(self) -> bool: ...
+    @property
+    def check_source(self) -> bool: ...
+
+
+def plug(mine: Attachment, host: Socket, inside: Socket, inner: Settings, outer: Settings, undo: Undo) -> Pair:
+    """The pair, noted before it is made, its host end still down."""
+    pair = container.connect(host, inside, inner, outer, note=lambda name: record.write(mine, Made(name)))
+    undo.later(link.delete, host, pair.outer)
+    return pair
+
+
+def alias(mine: Attachment) -> Optional[str]:
+    """What the host's end says of whom it belongs to."""
+    return container.alias(mine.network, mine.container_id, mine.ifname)
+
+
+def first_address(own: IPInterface) -> IPAddress:
+    """The gateway where IPAM names none."""
+    return own.network.network_address + 1
+
+
+def forward(addresses: Iterable[IPInterface]) -> None:
+    """The host passes on packets of the families of these addresses."""
+    for version in {one.version for one in addresses}:
+        sysctl.write(FORWARDING[version], "1")
+
+
+def add_rules(mine: Attachment, pair: Pair, own: list[IPInterface], wanted: Rules, undo: Undo) -> None:
+    """The rules of this attachment, noted before they are made."""
+    rules: dict[str, Any] = {}
+    if wanted.check_source:
+        rules["spoofcheck"] = spoofcheck.noted(pair.outer.name, pair.inner.mac)
+    if wanted.masquerade:
+        rules["masquerade"] = masquerade.noted(own)
+    record.write(mine, Made(pair.outer.name, pair.outer.index, rules))
+    undo.later(take_off_rules, mine, Made(rules=rules))
+    if wanted.check_source:
+        spoofcheck.ensure(mine.owner, pair.outer.name, pair.inner.mac)
+    if wanted.masquerade:
+        masquerade.ensure(mine.owner, own)
+
+
+def take_off_rules(mine: Attachment, made: Made) -> None:
+    if "spoofcheck" in made.rules:
+        spoofcheck.remove(mine.owner)
+    if "masquerade" in made.rules:
+        masquerade.remove(mine.owner, masquerade.of_note(made.rules["masquerade"]))
+
+
+def delete(call: Call, mine: Attachment, wanted: Rules) -> None:
+    """Each step is done even when another fails, the interface first; what is gone already is fine."""
+    with record.held(mine):
+        made = record.read(mine) or record.NOTHING
+        with ExitStack() as steps:
+            if wanted.masquerade or "masquerade" in made.rules:
+                noted = masquerade.of_note(made.rules.get("masquerade"))
+                steps.callback(reference.remove_masquerade, mine.network, mine.container_id, mine.ifname)
+                steps.callback(masquerade.remove, mine.owner, noted + addresses(call.prev_result or Result()))
+            if wanted.check_source or "spoofcheck" in made.rules:
+                steps.callback(reference.remove_spoofcheck, mine.container_id, mine.ifname)
+                steps.callback(spoofcheck.remove, mine.owner)
+            steps.callback(ipam.delete, call)
+            steps.callback(container.unplug, mine, made, call.netns_fd)
+        record.remove(mine)
+
+
+def gc(call: Call, plugin: str) -> None:
+    """Everything of this network but what the valid attachments have; each step is done even when another fails."""
+    network = call.config.text("name")
+    owners = {nft.owner(network, *one) for one in call.valid_attachments}
+    with ExitStack() as steps:
+        steps.callback(masquerade.gc, network, owners)
+        steps.callback(spoofcheck.gc, network, owners)
+        steps.callback(ipam.gc, call)
+        steps.callback(container.unplug_stale, plugin, network, call.valid_attachments)
+    record.gc(plugin, network, owners)
