@@ -79,13 +79,14 @@ class _Untyped(ast.NodeTransformer):
 
 
 def _name_tuple(node: ast.ClassDef) -> None:
-    """`class A(NamedTuple)` with fields that have no default, as `class A(namedtuple("A", …))`."""
-    fields = [
-        each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-    ]
-    base = f"__import__('collections').namedtuple({node.name!r}, {fields!r})"
+    """`class A(NamedTuple)` as `class A(namedtuple("A", …))`."""
+    fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+    names = [ast.unparse(each.target) for each in fields]
+    defaults = ", ".join(ast.unparse(each.value) for each in fields if each.value)
+    base = f"__import__('collections').namedtuple({node.name!r}, {names!r}, defaults=[{defaults}])"
     node.bases = [ast.parse(base, mode="eval").body]
-    node.body += ast.parse("__slots__ = ()").body
+    rest = [each for each in node.body if each not in fields]
+    node.body = [*rest, *ast.parse("__slots__ = ()").body]
 
 
 def _is_alias(statement: ast.Assign, names: set[str]) -> bool:

@@ -64,8 +64,25 @@ def test_what_code_reads_stays(text: str) -> None:
     assert without_types(text) == text
 
 
-def test_a_named_tuple_keeps_its_fields() -> None:
-    module = loaded("from typing import NamedTuple\nclass Point(NamedTuple):\n    'Text.'\n    x: int\n    y: int\n")
-    point = module["Point"](1, y=2)
-    assert (point, repr(point), point.y, module["Point"].__doc__) == ((1, 2), "Point(x=1, y=2)", 2, "Text.")
-    assert not hasattr(point, "__dict__")
+POINT = """
+from typing import NamedTuple
+
+class Point(NamedTuple):
+    'Text.'
+
+    x: int
+    y: int = 2
+    z: tuple[int, ...] = ()
+
+    @property
+    def sum(self) -> int:
+        return self.x + self.y
+"""
+
+
+def test_a_named_tuple_keeps_its_fields_defaults_and_methods() -> None:
+    point = loaded(POINT)["Point"]
+    assert (point(1), repr(point(1, z=3)), point(x=1, y=3).sum) == ((1, 2, ()), "Point(x=1, y=2, z=3)", 4)
+    assert (point.__doc__, point(5)._replace(y=0), hasattr(point(1), "__dict__")) == ("Text.", (5, 0, ()), False)
+    with pytest.raises(TypeError):
+        point()
