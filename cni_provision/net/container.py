@@ -24,6 +24,9 @@ from cni_provision.net.undo import Undo
 NAME_ATTEMPTS = 10
 ALIAS_BYTES = 255
 DAD_SECONDS = 5.0
+# By default the kernel makes one queue per processor at each end, and takes all but one out of use at once, which
+# waits for all processors: half of the time that a pair takes (0.45 → 0.25 ms with two).
+QUEUES = 1
 SCOPE_OF_NEIGHBOURS = 253  # from here on a destination is on the link, and has no gateway
 
 
@@ -69,8 +72,9 @@ def connect(
     for _ in range(NAME_ATTEMPTS):
         name = f"veth{os.urandom(4).hex()}"
         note(name)
+        make = link.creating(link.veth(replace(inner, queues=QUEUES)), replace(outer, name=name, queues=QUEUES))
         try:
-            link.create(host, link.veth(inner), replace(outer, name=name))
+            (found,) = host.perform(make, link.finding(name))
         except NetlinkError as error:
             if error.errno != errno.EEXIST:
                 raise
@@ -79,7 +83,7 @@ def connect(
         else:
             with Undo() as undo:
                 undo.later(delete_port, host, Made(name))
-                pair = Pair(link.get(host, name), link.get(container, inner.name))
+                pair = Pair(link.decode(found), link.get(container, inner.name))
                 undo.keep()
             return pair
     raise NetError(errno.EEXIST, f"{NAME_ATTEMPTS} random interface names are all taken")
@@ -98,13 +102,16 @@ def configure(
     has_ipv6 = any(one.version == 6 for one in addresses)
     if has_ipv6:
         allow_ipv6(inner.name, netns_fd)
-    for one in addresses:
-        address.add(socket, inner, one, 0 if detect_duplicates or one.version == 4 else address.IFA_F_NODAD)
-    link.change(socket, inner, Settings(up=True))
+    requests = [
+        address.adding(inner, one, 0 if detect_duplicates or one.version == 4 else address.IFA_F_NODAD)
+        for one in addresses
+    ]
+    requests.append(link.changing(inner, Settings(up=True)))
     if has_ipv6:
+        socket.perform(*requests)
+        requests.clear()
         address.wait_until_usable(socket, inner, DAD_SECONDS)
-    for planned in routes:
-        route.add(socket, planned, inner.name)
+    socket.perform(*requests, *(route.adding(planned, inner.name) for planned in routes))
 
 
 def allow_ipv6(ifname: str, netns_fd: int) -> None:

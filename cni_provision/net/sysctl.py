@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from cni_provision.net import netns
@@ -30,10 +30,10 @@ def path(key: str) -> str:
 
 def read(key: str, netns_fd: int | None = None) -> str:
     """FileNotFoundError where this kernel has no such parameter."""
-    found = _read_present([key], netns_fd)
-    if key not in found:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(key))
-    return found[key]
+    with _opened([key], os.O_RDONLY, netns_fd) as descriptors:
+        if key not in descriptors:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(key))
+        return _value(descriptors[key])
 
 
 def write(key: str, value: str, netns_fd: int | None = None) -> None:
@@ -46,39 +46,39 @@ def write(key: str, value: str, netns_fd: int | None = None) -> None:
 
 
 def write_present(values: Mapping[str, str], netns_fd: int | None = None) -> set[str]:
-    """As `write`, for several at once; returns the keys that this kernel does not have (IPv6 off, older kernel)."""
-    present = _read_present(list(values), netns_fd)
-    differing = [key for key in present if present[key] != values[key]]
-    with _opened(differing, os.O_WRONLY, netns_fd) as descriptors:
-        for key, descriptor in zip(differing, descriptors):
-            if descriptor is not None:
+    """As `write`, for several at once; returns the keys that this kernel does not have (IPv6 off, older kernel).
+
+    Each is opened once, to read and to write: a second visit to the namespace costs as much as five parameters.
+    """
+    with _opened(values, os.O_RDWR, netns_fd) as descriptors:
+        for key, descriptor in descriptors.items():
+            if _value(descriptor) != values[key]:
                 _set(descriptor, key, values[key])
-    return values.keys() - present.keys()
+        return values.keys() - descriptors.keys()
+
+
+def _value(descriptor: int) -> str:
+    return os.pread(descriptor, 4096, 0).decode().strip()
 
 
 def _set(descriptor: int, key: str, value: str) -> None:
+    """From the start of the file: the kernel refuses a value after what was read."""
     try:
-        os.write(descriptor, value.encode())
+        os.pwrite(descriptor, value.encode(), 0)
     except OSError as error:
-        raise NetError(error.errno or 0, f"cannot write `{value}` to `{path(key)}`: {error.strerror}") from error
-
-
-def _read_present(keys: Sequence[str], netns_fd: int | None) -> dict[str, str]:
-    with _opened(keys, os.O_RDONLY, netns_fd) as descriptors:
-        opened = [(key, one) for key, one in zip(keys, descriptors) if one is not None]
-        return {key: os.read(one, 4096).decode().strip() for key, one in opened}
+        code = errno.EROFS if error.errno == errno.EBADF else error.errno or 0  # see `_open`
+        raise NetError(code, f"cannot write `{value}` to `{path(key)}`: {os.strerror(code)}") from error
 
 
 @contextmanager
-def _opened(keys: Sequence[str], flags: int, netns_fd: int | None) -> Iterator[list[int | None]]:
-    """A descriptor of each parameter, None where there is none, in one visit to the namespace."""
+def _opened(keys: Collection[str], flags: int, netns_fd: int | None) -> Iterator[dict[str, int]]:
+    """A descriptor of each parameter that there is, in one visit to the namespace."""
     files = [path(key) for key in keys]
     descriptors: list[int | None] = []
     try:
-        if files:
-            with netns.inside(netns_fd):
-                descriptors.extend(_open(file, flags) for file in files)
-        yield descriptors
+        with netns.inside(netns_fd):
+            descriptors.extend(_open(file, flags) for file in files)
+        yield {key: one for key, one in zip(keys, descriptors) if one is not None}
     finally:
         for descriptor in descriptors:
             if descriptor is not None:
@@ -86,9 +86,12 @@ def _opened(keys: Sequence[str], flags: int, netns_fd: int | None) -> Iterator[l
 
 
 def _open(file: str, flags: int) -> int | None:
+    """To be read only where nobody may write (`/proc/sys` of a container): it may have the right value already."""
     try:
         return os.open(file, flags | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if flags == os.O_RDWR and error.errno in (errno.EROFS, errno.EACCES):
+            return _open(file, os.O_RDONLY)
         raise NetError(error.errno or 0, f"cannot open `{file}`: {error.strerror}") from error
