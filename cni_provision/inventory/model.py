@@ -113,6 +113,7 @@ class Runtime:
     bin_dir: Annotated[str, "the folder of plugin executables", kinds.FOLDER] = "/opt/cni/bin"
     cache_dir: Annotated[str, "where results of attachments are kept", kinds.FOLDER] = "/var/lib/cni"
     server: Annotated[bool, "whether systemd runs the warm server of `builtin` plugins"] = True
+    recovery: Annotated[bool, "whether systemd recovers at boot, before the runtimes, from an interrupted run"] = True
 
 
 @dataclass(frozen=True)
