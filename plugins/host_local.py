@@ -27,20 +27,19 @@ from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 from itertools import combinations
 
-from cni_provision.cni import skel
-from cni_provision.cni.results import decode_result
+from cni_provision.cni import results, skel
 from cni_provision.cni.skel import Call, Config
 from cni_provision.cni.types import (
     DNS,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
     NOT_AVAILABLE,
+    UNDECODABLE,
     CNIError,
     IPConfig,
     Result,
     Route,
 )
-from cni_provision.cni.versions import CURRENT
 from cni_provision.net import lease
 from cni_provision.net.lease import Address, Attachment, Network, NotAvailable, Range, RangeSet, Store
 
@@ -163,7 +162,7 @@ def attachment(call: Call) -> Attachment:
 
 def routes_of(ipam: Config) -> tuple[Route, ...]:
     try:
-        return decode_result({"routes": list(ipam.sequence("routes"))}, CURRENT).routes
+        return results.routes_of(Config({"routes": list(ipam.sequence("routes"))}, "", UNDECODABLE))
     except CNIError as error:
         raise CNIError(INVALID_CONFIG, f"`ipam`: {error.msg}") from error
 

@@ -63,7 +63,7 @@ class Range:
         return int(self.end) - int(self.start) + 1 - (self.gateway in self)
 
     def interface(self, address: Address) -> Interface:
-        return ip_interface(f"{address}/{self.subnet.prefixlen}")
+        return ip_interface((address.packed, self.subnet.prefixlen))
 
     def overlaps(self, other: Range) -> bool:
         return other.start in self or other.end in self or self.start in other
@@ -81,6 +81,11 @@ class Attachment:
     def content(self) -> str:
         """What an address file of this attachment holds."""
         return f"{self.container_id}{_LINE_BREAK}{self.ifname}"
+
+
+def container_of(content: str) -> str:
+    """The container id in an address file."""
+    return content.partition(_LINE_BREAK)[0]
 
 
 def last_usable(subnet: Network) -> Address:
@@ -177,21 +182,21 @@ class Store:
         """
         name = str(address)
         try:
-            self._write(name, attachment.content, os.O_EXCL)
+            self._create(name, attachment.content)
         except FileExistsError:
             if self._read(name):
                 return False
-            self._write(name, attachment.content, 0)
+            self._write(name, attachment.content)
         except OSError:
             self._unlink(name)
             raise
-        self._index.add(attachment.content, name)
+        self._index.add(attachment.container_id, name)
         return True
 
     def note_last(self, index: int, address: Address, attachment: Attachment) -> None:
         """Where the search in range set number `index` goes on; where that cannot be written, the lease goes, too."""
         try:
-            self._write(f"{_LAST}{index}", str(address), 0)
+            self._write(f"{_LAST}{index}", str(address))
         except OSError:
             self.release(attachment, [address])
             raise
@@ -209,19 +214,23 @@ class Store:
 
     def owned(self, attachment: Attachment) -> tuple[Address, ...]:
         """The addresses of one attachment; those in files of its container alone where it has no others."""
+        contents = self._of_container(attachment.container_id)
         for holder in (attachment.content, attachment.container_id):
-            found = self._held_by(holder)
+            found = tuple(ip_address(name) for name, content in contents.items() if content == holder)
             if found:
-                return tuple(map(ip_address, found))
+                return found
         return ()
 
-    def _held_by(self, holder: str) -> list[str]:
-        found = self._index.addresses(holder)
-        if found is not None and all(self._content(name) == holder for name in found):
-            return found
-        leases = list(self._leases())
-        self._index.rebuild(leases)
-        return [name for name, content in leases if content == holder]
+    def _of_container(self, container_id: str) -> dict[str, str]:
+        """Content by address, at least of the leases of one container: those that the index names, else all."""
+        names = self._index.addresses(container_id)
+        if names is not None:
+            contents = {name: self._content(name) for name in names}
+            if all(container_of(content) == container_id for content in contents.values()):
+                return contents
+        leases = dict(self._leases())
+        self._index.rebuild((name, container_of(content)) for name, content in leases.items())
+        return leases
 
     def holds(self, attachment: Attachment, address: Address) -> bool:
         return self._content(str(address)) in (attachment.content, attachment.container_id)
@@ -232,7 +241,7 @@ class Store:
             content = self._content(name)
             if content in (attachment.content, attachment.container_id):
                 self._unlink(name)
-                self._index.discard(content, name)
+                self._index.discard(container_of(content), name)
 
     def retain(self, valid: Collection[Attachment]) -> tuple[Address, ...]:
         """Give back whatever belongs to no attachment of `valid`, and say what that was."""
@@ -240,7 +249,7 @@ class Store:
         stale = [(name, content) for name, content in self._leases() if content not in contents]
         for name, content in stale:
             self._unlink(name)
-            self._index.discard(content, name)
+            self._index.discard(container_of(content), name)
         return tuple(ip_address(name) for name, _ in stale)
 
     def close(self) -> None:
@@ -266,16 +275,22 @@ class Store:
         return ""
 
     def _read(self, name: str) -> str:
-        descriptor = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = self._open(name, os.O_RDONLY)
         try:
             return os.read(descriptor, 4096).decode(errors="replace").strip(" \t\r\n\0")
         finally:
             os.close(descriptor)
 
-    def _write(self, name: str, content: str, flag: int) -> None:
+    def _create(self, name: str, content: str) -> None:
+        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            os.write(descriptor, content.encode())
+        finally:
+            os.close(descriptor)
+
+    def _write(self, name: str, content: str) -> None:
         """Replace the content. Never O_TRUNC: ext4 then waits for the disk, 2 ms where all else of ADD takes 3."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag
-        descriptor = os.open(os.path.join(self.directory, name), flags, 0o600)
+        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT)
         try:
             written = os.write(descriptor, content.encode())
             if os.fstat(descriptor).st_size > written:
@@ -283,9 +298,12 @@ class Store:
         finally:
             os.close(descriptor)
 
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(f"{self.directory}/{name}", flags | os.O_CLOEXEC, 0o600)
+
     def _unlink(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.directory, name))
+            os.unlink(f"{self.directory}/{name}")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Who holds which address of a lease directory, so that nobody has to read every lease to know.
 
-    /run/cni-provision/leases/<digest of its path>/<2 digits>   a line for each lease: digest of its content, address
-    /run/cni-provision/leases/<digest of its path>/stamp        which directory, as it was after our last change
+    /run/cni-provision/leases/<digest of its path>/<2 digits>  a line for each lease: digest of container id, address
+    /run/cni-provision/leases/<digest of its path>/stamp       which directory, as it was after our last change
 
 Others (the reference plugin) change the directory too, and know nothing of this. So we give the directory a time of
 our own after each change: whoever changes it afterwards sets another one, and the index is as good as none. What it
@@ -19,6 +19,7 @@ from typing import Optional
 
 ROOT = "/run/cni-provision/leases"
 STAMP = "stamp"
+FORMAT = 2
 
 
 class Index:
@@ -27,38 +28,38 @@ class Index:
     def __init__(self, directory: str, root: str) -> None:
         self._directory = directory
         self._place = os.path.join(root, _digest(os.path.abspath(directory)))
-        self._valid = self._stamp() == _read(self._path(STAMP))
+        self._valid = self._stamp()[0] == _read(self._path(STAMP))
         self._changed = False
 
-    def addresses(self, content: str) -> Optional[list[str]]:
-        """The leases with that content; None where the index does not know."""
+    def addresses(self, container_id: str) -> Optional[list[str]]:
+        """The leases of that container, by whatever interface; None where the index does not know."""
         if not self._valid:
             return None
-        key = _digest(content)
+        key = _digest(container_id)
         lines = (line.split() for line in _read(self._path(key[:2])).splitlines())
         return [line[1] for line in lines if len(line) == 2 and line[0] == key]
 
-    def add(self, content: str, address: str) -> None:
+    def add(self, container_id: str, address: str) -> None:
         self._changed = True
         if self._valid:
-            key = _digest(content)
+            key = _digest(container_id)
             self._write(key[:2], f"{key} {address}\n", os.O_APPEND)
 
-    def discard(self, content: str, address: str) -> None:
+    def discard(self, container_id: str, address: str) -> None:
         self._changed = True
         if self._valid:
-            key = _digest(content)
+            key = _digest(container_id)
             lines = _read(self._path(key[:2])).splitlines(keepends=True)
             self._write(key[:2], "".join(line for line in lines if line != f"{key} {address}\n"), os.O_TRUNC)
 
     def rebuild(self, leases: Iterable[tuple[str, str]]) -> None:
-        """From (address, content) of every lease."""
+        """From (address, container id) of every lease."""
         self._valid = self._changed = True
         with suppress(OSError):
             os.makedirs(self._place, mode=0o700, exist_ok=True)
         shards: dict[str, list[str]] = {name: [] for name in self._present()}
-        for address, content in leases:
-            key = _digest(content)
+        for address, container_id in leases:
+            key = _digest(container_id)
             shards.setdefault(key[:2], []).append(f"{key} {address}\n")
         for name, lines in shards.items():
             self._write(name, "".join(lines), os.O_TRUNC)
@@ -76,14 +77,14 @@ class Index:
         now = time.time_ns()
         with suppress(OSError):
             os.utime(self._directory, ns=(now, now))
-            if (
-                os.stat(self._directory).st_mtime_ns == now
-            ):  # a file system that rounds could not tell others' changes
-                self._write(STAMP, self._stamp(), os.O_TRUNC)
+            stamp, kept = self._stamp()
+            if kept == now:  # a file system that rounds could not tell others' changes
+                self._write(STAMP, stamp, os.O_TRUNC)
 
-    def _stamp(self) -> str:
+    def _stamp(self) -> tuple[str, int]:
+        """(what the file holds while the directory is as it is, its time)."""
         about = os.stat(self._directory)
-        return f"{about.st_dev} {about.st_ino} {about.st_mtime_ns}\n"
+        return f"{FORMAT} {about.st_dev} {about.st_ino} {about.st_mtime_ns}\n", about.st_mtime_ns
 
     def _path(self, name: str) -> str:
         return os.path.join(self._place, name)
