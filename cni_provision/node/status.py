@@ -75,13 +75,23 @@ def _remarks(request: Request, current: Generation) -> list[NodeFinding]:
 
 
 def plugins(request: Request) -> Reply:
-    """`facts["plugins"]`: name, size, digest, version of the specification, owner of each executable in `bin_dir`."""
+    """`facts["plugins"]`: name, size, digest, version of the specification, owner of each executable in `bin_dir`.
+
+    With `work["contents"]` also what else is there (`node.contents`).
+    """
     names = [name for name in observe.listed(request.bin_dir) if _is_executable(f"{request.bin_dir}/{name}")]
     history = generation.history()
     owners = {key: each.owner for key, each in history.others("").items()}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         listed = list(pool.map(lambda name: _plugin(f"{request.bin_dir}/{name}", owners), names))
-    return Reply(generation=history.number, facts={**observe.facts(), "plugins": listed})
+    facts = {**observe.facts(), "plugins": listed, **(_contents(request) if request.work.get("contents") else {})}
+    return Reply(generation=history.number, facts=facts)
+
+
+def _contents(request: Request) -> dict[str, Any]:
+    from cni_provision.node.contents import contents
+
+    return contents(request)
 
 
 def _is_executable(path: str) -> bool:

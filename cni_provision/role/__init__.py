@@ -15,10 +15,9 @@ from __future__ import annotations
 from cni_provision.role.executions import Ended, command, executions
 from cni_provision.role.hosts import Host, inventory, play_inventory
 from cni_provision.role.results import failure, result
-from cni_provision.role.tasks import VERBS, Task, check, job, parts
+from cni_provision.role.tasks import Task, check, job, parts
 
 __all__ = [
-    "VERBS",
     "Ended",
     "Host",
     "Task",

@@ -35,12 +35,13 @@ def result(job: Job, reply: Reply, outside: Mapping[str, str], *, diff: bool) ->
         ],
         "rolled_back": reply.rolled_back,
     }
+    facts = {**reply.facts, "generation": reply.generation} if job.request.verb == "plugins" else known
     complaints = list(_complaints(job, reply))
     changed = _may_change(job) and bool(changes) and not reply.rolled_back
     shown: Json = {"diff": [{"prepared": _text(unified.text(changes, Paint()))}]} if diff and changes else {}
     failed: Json = {"failed": True, "msg": "; ".join(complaints)} if complaints else {}
     warnings: Json = {"warnings": [_sentence(one) for one in known["findings"]]} if findings else {}
-    return {"changed": changed, **known, "ansible_facts": {"cni_provision": known}, **shown, **warnings, **failed}
+    return {"changed": changed, **known, "ansible_facts": {"cni_provision": facts}, **shown, **warnings, **failed}
 
 
 def failure(error: CniProvisionError) -> Json:

@@ -10,13 +10,12 @@ from cni_provision.cli.run.jobs import Applying, applying, asking, returning, ve
 from cni_provision.fleet_job import Job
 from cni_provision.inventory.model import Inventory
 
-VERBS = ("apply", "verify", "rollback", "remove", "status")
 PARTS = ("plugins", "conflists", "kernel", "verify")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its verb, and how.
+    """A task: its verb (apply, verify, rollback, facts), and how.
 
     `only`: parts of the declarations, all if empty. `adopt`: files that may be taken over. `probe`: whether
     `verify` sends traffic; `repair`: whether it makes lost rules again. `generation`: where a rollback goes, None
@@ -63,4 +62,8 @@ def _jobs(inventory: Inventory, task: Task) -> list[Job]:
     if task.verb == "verify":
         probe, repair = task.probe and not task.check_mode, task.repair and not task.check_mode
         return verifying(inventory, prepare.prepare(inventory), probe=probe, repair=repair)
-    return returning(inventory, task.generation) if task.verb == "rollback" else asking(inventory, task.verb)
+    if task.verb == "rollback":
+        return returning(inventory, task.generation)
+    return [
+        replace(job, request=replace(job.request, work={"contents": True})) for job in asking(inventory, "plugins")
+    ]

@@ -32,7 +32,7 @@ REFUSED = {
     "network_cli": "a network device", "netconf": "a network device", "httpapi": "a network device",
 }  # fmt: skip
 OPTIONS = {
-    "verb": {"choices": ["apply", "check", "verify", "rollback", "remove", "status"], "default": "apply"},
+    "verb": {"choices": ["apply", "check", "verify", "rollback"], "default": "apply"},
     "adopt": {"type": "list", "elements": "str", "default": []},
     "force": {"type": "bool", "default": False},
     "generation": {"type": "int"},
@@ -50,12 +50,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs on the controller; on the node runs the same program as for `cni-provision`."""
 
     _supports_check_mode = True
+    OPTIONS = OPTIONS
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Json:
         super().run(tmp, task_vars)
         if MISSING:
             raise AnsibleActionFail(missing(MISSING))
-        _, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        _, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
         try:
             return self.answer(options, Variables(self._templar, task_vars))
         except CniProvisionError as error:
