@@ -82,6 +82,13 @@ def encode_result(result: Result, version: str = "") -> dict[str, Any]:
     return {"cniVersion": version, **written, **({"dns": dns} if dns or shape < 2 else {})}
 
 
+def retold(result: Result, version: str) -> Result:
+    """What somebody has who is told it in the shape of `version`; what only later shapes say may still be there."""
+    if _shape(version) == 0:
+        return decode_result(encode_result(result, version), version)
+    return replace(result, cni_version=version)
+
+
 def dns_of(raw: Config) -> DNS:
     """The well-known `dns` object, in a result or in a plugin's configuration."""
     return DNS(raw.texts("nameservers"), raw.text("domain"), raw.texts("search"), raw.texts("options"))
@@ -140,7 +147,7 @@ def _route(raw: Config) -> Route:
 
 
 def _address(raw: Config, key: str) -> IPInterface:
-    found = raw.parsed(key, _with_prefix, "an address with its prefix such as `10.0.0.5/24`")
+    found = raw.parsed(key, with_prefix, "an address with its prefix such as `10.0.0.5/24`")
     if found is None:
         raise raw.error(key, "must be an address with its prefix")
     return found
@@ -150,14 +157,15 @@ def _ip_address(raw: Config, key: str) -> IPAddress | None:
     return raw.parsed(key, ipaddress.ip_address, "an IP address")
 
 
-def _with_prefix(text: str) -> IPInterface:
+def with_prefix(text: str) -> IPInterface:
+    """`10.0.0.5/24`; ValueError for anything else."""
     if not text.partition("/")[2].isdigit():  # Python would take a netmask too
         raise ValueError(text)
     return ipaddress.ip_interface(text)
 
 
 def _network(text: str) -> IPNetwork:
-    return _with_prefix(text).network
+    return with_prefix(text).network
 
 
 def _write_old(result: Result, version: str) -> dict[str, Any]:

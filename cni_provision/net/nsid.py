@@ -7,7 +7,7 @@ import os
 import struct
 
 from cni_provision.net import netns, rtnl
-from cni_provision.net.rtnl import Socket
+from cni_provision.net.rtnl import Request, Socket
 
 RTM_NEWNSID, RTM_GETNSID = 88, 90
 NETNSA_NSID, NETNSA_FD = 1, 3
@@ -29,10 +29,9 @@ def of_this(inside: Socket) -> int:
     """The number by which the namespace of a socket knows that of this thread; given if it has none yet."""
     own = os.open(netns.OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        asked = encode(own)
-        with rtnl.tolerating(errno.EEXIST):
-            inside.request(RTM_NEWNSID, asked + rtnl.u32(NETNSA_NSID, CHOOSE), "number the host's network namespace")
-        (answer,) = inside.request(RTM_GETNSID, asked, "find the number of the host's network namespace")
+        body, what = encode(own), "number the host's network namespace"
+        numbering = Request(RTM_NEWNSID, body + rtnl.u32(NETNSA_NSID, CHOOSE), what, tolerated=(errno.EEXIST,))
+        (answer,) = inside.perform(numbering, Request(RTM_GETNSID, body, "find the host's network namespace"))
     finally:
         os.close(own)
     return decode(answer)

@@ -20,14 +20,14 @@ def make(inside: Socket, kind: Kind, settings: Settings, undo: Undo) -> Link:
     """NetError EEXIST when the container has an interface of that name."""
     assert settings.name is not None
     try:
-        link.create(inside, kind, settings)
+        (found,) = inside.perform(link.creating(kind, settings), link.finding(settings.name))
     except NetlinkError as error:
         if error.errno == errno.EEXIST and link.find(inside, settings.name):
             problem = f"the container has an interface `{settings.name}` already"
             raise NetError(errno.EEXIST, problem) from error
         raise
     undo.later(remove_from, inside, settings.name, kind.name)
-    return link.get(inside, settings.name)
+    return link.decode(found)
 
 
 def above(inside: Socket, lower: Link, settings: Settings, *, on_host: bool) -> Settings:
