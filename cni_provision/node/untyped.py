@@ -23,10 +23,11 @@ def untyped(tree: ast.Module) -> None:
         for alias in node.names
     }
     _Untyped(names).visit(tree)
-    used = _used(tree)
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and _is_alias(statement, names) and not _targets(statement) & used:
-            statement.value = ast.copy_location(ast.Constant(None), statement.value)
+    aliases = [each for each in tree.body if isinstance(each, ast.Assign) and _is_alias(each, names)]
+    used = _used(ast.Module([each for each in tree.body if each not in aliases], []))
+    for alias in aliases:
+        if not _targets(alias) & used:
+            alias.value = ast.copy_location(ast.Constant(None), alias.value)
     _Unimported(_used(tree)).visit(tree)
     ast.fix_missing_locations(tree)
 

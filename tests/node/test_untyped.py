@@ -30,6 +30,7 @@ def loaded(text: str) -> Mapping[str, Any]:
         ("from typing import Any\ndef f(a: Any, *b: int, c: int = 1, **d: Any) -> Any:\n    return a",
          "pass\n\ndef f(a, *b, c=1, **d):\n    return a"),
         ("from typing import Union\nAddress = Union[int, str]", "pass\nAddress = None"),
+        ("from typing import Optional, TypeVar\nT = TypeVar('T')\nSome = Optional[T]", "pass\nT = None\nSome = None"),
         ("from typing import TypeVar\n_T = TypeVar('_T')", "pass\n_T = None"),
         ("from collections.abc import Mapping\nclass A(Mapping[str, int]):\n    pass",
          "from collections.abc import Mapping\n\nclass A(Mapping):\n    pass"),
