@@ -14,6 +14,7 @@ from cni_provision.cni.versions import ALL_VERSIONS
 from cni_provision.desired import SECRET, Desired, desired
 from cni_provision.errors import Diagnostic, Mistakes, UserError
 from cni_provision.inventory.model import Inventory, Node, PluginSource
+from cni_provision.node import bundle
 from cni_provision.plan import File
 from cni_provision.prepare_checks import Offer
 from cni_provision.render import Conflist, Renderer, diagnostics, renderer
@@ -42,6 +43,7 @@ def prepare(inventory: Inventory, cache_dir: Path | None = None) -> Prepared:
             rendered.conflists.get(node.name, ()),
             _artifacts(offers.get(node.name, ())),
             store.servers(offers.get(node.name, ())),
+            store.blobs.add(bundle.recovery()),
         )
         for node in inventory.nodes
     ]
