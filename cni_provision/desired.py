@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cni_provision.artifact import Artifact
-from cni_provision.desired_service import service
+from cni_provision.desired_service import recovery, service
 from cni_provision.inventory.model import Kernel, Node
 from cni_provision.node.protocol import Reload, Request
 from cni_provision.plan import DIRECTORY, File, Live, State
@@ -36,9 +36,16 @@ class Desired:
 
 
 def desired(
-    node: Node, conflists: tuple[Conflist, ...], artifacts: Iterable[Artifact], servers: Iterable[Artifact] = ()
+    node: Node,
+    conflists: tuple[Conflist, ...],
+    artifacts: Iterable[Artifact],
+    servers: Iterable[Artifact] = (),
+    program: str = "",
 ) -> Desired:
-    """The goal of a node; an owner that is declared absent wants nothing. `servers`: of the warm server."""
+    """The goal of a node; an owner that is declared absent wants nothing.
+
+    `servers`: of the warm server. `program`: the digest of what recovers at boot.
+    """
     declared = node.declarations
     if declared.state == "absent":
         return Desired(node)
@@ -50,12 +57,13 @@ def desired(
     folders = [_folder(declared.runtime.conf_dir)] if conflists else []
     folders += [_folder(declared.runtime.bin_dir)] if executables else []
     warm = service(servers if declared.runtime.server else ())
+    guard = recovery(program if declared.runtime.recovery else "")
     return Desired(
         node,
-        states=_by_key([*folders, *files]) | _live(declared.kernel) | dict(warm.states),
+        states=_by_key([*folders, *files]) | _live(declared.kernel) | {**warm.states, **guard.states},
         variants=_variants([*executables, *warm.variants]),
-        reloads=warm.reloads,
-        texts={file.digest: text for file, text in written} | dict(warm.texts),
+        reloads=tuple(dict.fromkeys([*warm.reloads, *guard.reloads])),
+        texts={file.digest: text for file, text in written} | {**warm.texts, **guard.texts},
         conflists=conflists,
         secret=tuple(_key(file) for file, _ in written if file.mode == SECRET),
     )

@@ -1,6 +1,7 @@
-"""The warm plugin server on a node: its executable, its units, and what follows a change of them. Pure.
+"""What systemd does for us on a node: the warm plugin server, and recovery at boot. Pure.
 
-Only nodes with systemd get it: elsewhere plugins run without, and somebody who wants it starts it by hand.
+Only nodes with systemd get it: elsewhere plugins run without the server (somebody who wants it starts it by hand),
+and the next run recovers.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from cni_provision import desired_recovery
 from cni_provision.artifact import Artifact
+from cni_provision.desired_recovery import FOLDER
 from cni_provision.node.protocol import Reload
 from cni_provision.plan import File, Live, State
 
 PATH = "/usr/local/libexec/cni-provision/server"
-FOLDER = "/etc/systemd/system"
 SERVICE, SOCKET = "cni-provision-server.service", "cni-provision-server.socket"
 
 # Capabilities: networks; namespaces; looking at callers; files of other owners in folders that configurations name.
@@ -66,16 +68,14 @@ RemoveOnStop=yes
 WantedBy=sockets.target
 """
 TEXTS = {f"{FOLDER}/{SERVICE}": SERVICE_TEXT, f"{FOLDER}/{SOCKET}": SOCKET_TEXT}
-RELOADS = (
-    Reload("systemd", ("systemctl", "daemon-reload"), tuple(TEXTS)),
-    # A pattern that matches what runs: where it was taken away there is nothing to restart, and no error.
-    Reload("plugin-server", ("systemctl", "try-restart", f"{SERVICE[:-1]}[{SERVICE[-1]}]"), (PATH, *TEXTS)),
-)
+SYSTEMD = Reload("systemd", ("systemctl", "daemon-reload"), (*TEXTS, *desired_recovery.TEXTS))
+# A pattern that matches what runs: where it was taken away there is nothing to restart, and no error.
+RESTART = Reload("plugin-server", ("systemctl", "try-restart", f"{SERVICE[:-1]}[{SERVICE[-1]}]"), (PATH, *TEXTS))
 
 
 @dataclass(frozen=True)
 class Service:
-    """What a node gets for the server: the same everywhere, and the executable by architecture."""
+    """What a node gets: the same everywhere, and executables by architecture."""
 
     states: Mapping[str, State] = field(default_factory=dict)
     variants: tuple[tuple[str, File], ...] = ()
@@ -90,11 +90,29 @@ def service(servers: Iterable[Artifact]) -> Service:
         return Service()
     common: dict[str, State] = {f"file:{PATH}": file for architecture, file in executables if architecture is None}
     variants = tuple((architecture, file) for architecture, file in executables if architecture)
-    files = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in TEXTS.items()}
     units = {f"unit:{name}": Live("unit", name, "enabled active") for name in (SERVICE, SOCKET)}
-    states: dict[str, State] = {f"file:{path}": _file(path, digest, 0o644) for path, digest in files.items()}
-    texts = {files[path]: text for path, text in TEXTS.items()}
-    return Service({**common, **states, **units}, variants, texts, RELOADS)
+    return Service({**common, **_texts(TEXTS), **units}, variants, _by_digest(TEXTS), (SYSTEMD, RESTART))
+
+
+def recovery(program: str) -> Service:
+    """For the digest of the program that recovers; nothing where there is none."""
+    if not program:
+        return Service()
+    executable = _file(desired_recovery.PATH, program, 0o755)
+    states: dict[str, State] = {f"file:{desired_recovery.PATH}": executable, **_texts(desired_recovery.TEXTS)}
+    return Service(states, (), _by_digest(desired_recovery.TEXTS), (SYSTEMD,))
+
+
+def _texts(texts: Mapping[str, str]) -> dict[str, State]:
+    return {f"file:{path}": _file(path, _digest(text), 0o644) for path, text in texts.items()}
+
+
+def _by_digest(texts: Mapping[str, str]) -> dict[str, str]:
+    return {_digest(text): text for text in texts.values()}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _file(path: str, digest: str, mode: int) -> File:

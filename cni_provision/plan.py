@@ -83,8 +83,9 @@ States = Mapping[str, State]
 Returns = Mapping[str, Optional[State]]
 """What each owned key becomes when nobody desires it any more: a file None, a sysctl its value before us."""
 
-ARRIVAL = {"directory": 0, "file": 1, "plugin": 2, "module": 3, "sysctl": 4, "conflist": 5, "service": 10, "unit": 11}
-DEPARTURE = {"unit": 6, "conflist": 7, "plugin": 8, "file": 9, "service": 9, "directory": 12}
+ARRIVAL = {"directory": 0, "service": 1, "file": 2, "plugin": 3, "module": 4, "sysctl": 5, "conflist": 6, "unit": 12}
+DEPARTURE = {"unit": 7, "conflist": 8, "plugin": 9, "file": 10, "service": 11, "directory": 13}
+RELOADS = ARRIVAL["unit"]  # reloads come before this group: what begins anew needs none
 
 
 def key_of(state: State) -> str:
@@ -134,8 +135,9 @@ def order(changes: Iterable[Change]) -> list[Change]:
     """The order of steps: plugins land before the conflists that name them, and leave after them.
 
     Kernel modules and sysctls come before conflists; new conflists come before old ones leave, so that
-    a runtime always finds one. Services begin when all else is there, and end before anything leaves.
-    Directories come first, parents before children, and leave last.
+    a runtime always finds one. Units begin when all else is there, and end before anything leaves; the files of
+    services, recovery's among them, are there all the while. Directories come first, parents before children,
+    and leave last.
     """
     steps = sorted(changes, key=lambda change: change.key)
     arriving = [change for change in steps if change.after is not None]

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from cni_provision import desired_service
+from cni_provision import desired_recovery, desired_service
 from cni_provision.artifact import Artifact
 from cni_provision.desired import desired
-from cni_provision.inventory.model import Connection, Declarations, Node, Runtime
+from cni_provision.inventory.model import Connection, Declarations, Kernel, Node, Runtime
 from cni_provision.node.validate import checked
 from cni_provision.plan import File, Live, order, plan
 
 BRIDGE = Artifact("bridge", "b" * 64, 3, "ours", "amd64")
 SERVERS = [Artifact("server", letter * 64, 3, "ours", arch) for letter, arch in (("1", "amd64"), ("2", "arm64"))]
+TEXTS = {**desired_service.TEXTS, **desired_recovery.TEXTS}
 UNITS = ("cni-provision-server.service", "cni-provision-server.socket")
 ANOTHER_NAMESPACE = (
     "Private", "Protect", "ReadOnly", "ReadWrite", "Inaccessible", "TemporaryFileSystem", "BindPaths", "BindReadOnly",
@@ -50,13 +51,38 @@ def test_the_inventory_leaves_it_out() -> None:
     assert not any("server" in key for key in desired(node(), (), [BRIDGE]).states)
 
 
-def test_plugins_are_replaced_first_and_the_units_begin_last() -> None:
+def test_the_files_of_services_are_there_all_the_while_and_the_units_begin_last() -> None:
     goal = desired(node(), (), [BRIDGE], SERVERS)
     states = {**goal.states, **goal.variants["amd64"]}
     kinds = [change.kind for change in plan(states, {}, {})]
-    assert kinds == ["directory", "plugin", "service", "service", "service", "unit", "unit"]
+    assert kinds == ["directory", *["service"] * 3, "plugin", "unit", "unit"]
     leaving = order(change.inverse for change in plan(states, {}, {}))
     assert [change.kind for change in leaving] == ["unit", "unit", "plugin", *["service"] * 3, "directory"]
+
+
+def test_recovery_is_files_alone_which_come_first_and_leave_last() -> None:
+    everything = node(kernel=Kernel(sysctl={"net.ipv4.ip_forward": "1"}))
+    goal = desired(everything, (), [BRIDGE], program="9" * 64)
+    assert goal.states[f"file:{desired_recovery.PATH}"] == File(
+        desired_recovery.PATH, "9" * 64, 0o755, kind="service"
+    )
+    assert [each.name for each in goal.reloads] == ["systemd"]
+    assert set(goal.reloads[0].paths) >= set(desired_recovery.TEXTS)
+    changes = plan({**goal.states, **goal.variants["amd64"]}, {}, {})
+    kinds = ["directory", "service", "service", "service", "file", "plugin", "sysctl"]
+    assert [change.kind for change in changes] == kinds
+    assert [change.kind for change in order(change.inverse for change in changes)][-4:] == [*kinds[3:0:-1], kinds[0]]
+
+
+def test_the_inventory_leaves_recovery_out() -> None:
+    goal = desired(node(runtime=Runtime(recovery=False)), (), [BRIDGE], program="9" * 64)
+    assert not goal.reloads
+    assert f"file:{desired_recovery.PATH}" not in goal.states
+
+
+def test_server_and_recovery_need_systemd_to_read_its_files_once() -> None:
+    goal = desired(node(), (), [BRIDGE], SERVERS, "9" * 64)
+    assert [each.name for each in goal.reloads] == ["systemd", "plugin-server"]
 
 
 def test_nodes_accept_it() -> None:
@@ -75,9 +101,9 @@ def test_nothing_gives_the_server_another_namespace() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
-    for path, text in desired_service.TEXTS.items():
+    units = {path: text for path, text in TEXTS.items() if not path.endswith(".conf")}
+    for path, text in units.items():
         (tmp_path / Path(path).name).write_text(text.replace(desired_service.PATH, "/bin/true"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", *(str(tmp_path / name) for name in UNITS)], capture_output=True, text=True
-    )
+    names = [str(tmp_path / Path(path).name) for path in units]
+    done = subprocess.run(["systemd-analyze", "verify", *names], capture_output=True, text=True)
     assert "Unknown" not in done.stderr + done.stdout, done.stderr

@@ -125,6 +125,7 @@ def test_plugins_are_there_before_and_after_their_conflists(random: Situation) -
 
 RANK = [
     ("directory", False),
+    ("service", False),
     ("file", False),
     ("plugin", False),
     ("module", False),
@@ -133,9 +134,8 @@ RANK = [
     ("unit", True),
     ("conflist", True),
     ("plugin", True),
-    ("service", True),
     ("file", True),
-    ("service", False),
+    ("service", True),
     ("unit", False),
     ("directory", True),
 ]

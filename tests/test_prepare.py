@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cni_provision import desired_recovery
 from cni_provision.artifact import builtin_plugins
 from cni_provision.desired_service import PATH
 from cni_provision.errors import Diagnostic, Mistakes, Place
@@ -25,6 +26,7 @@ from cni_provision.inventory.model import (
     PluginSource,
     Runtime,
 )
+from cni_provision.node import bundle
 from cni_provision.plan import File
 from cni_provision.prepare import builtin_versions, check, once, prepare, write
 
@@ -58,7 +60,7 @@ def test_tells_every_mistake(name: str) -> None:
 def fleet(
     count: int, *networks: Network, sources: tuple[PluginSource, ...] = (OURS,), state: str = "present"
 ) -> Inventory:
-    kernel, runtime = Kernel((), {"net.ipv4.ip_forward": "1"}), Runtime(server=False)
+    kernel, runtime = Kernel((), {"net.ipv4.ip_forward": "1"}), Runtime(server=False, recovery=False)
     declared = Declarations(networks, sources, kernel=kernel, runtime=runtime, state=state)
     return Inventory(
         tuple(Node(f"node-{i}", (), Connection(), declared) for i in range(count)), "hosts.yaml", "digest"
@@ -94,13 +96,23 @@ def test_a_release_is_collected_once_and_by_architecture(tmp_path: Path) -> None
     assert all("file:/opt/cni/bin/vlan" not in goal.states for goal in prepared.desired)
 
 
+def with_runtime(inventory: Inventory, runtime: Runtime) -> Inventory:
+    nodes = (replace(each, declarations=replace(each.declarations, runtime=runtime)) for each in inventory.nodes)
+    return replace(inventory, nodes=tuple(nodes))
+
+
 def test_nodes_with_plugins_of_ours_get_their_server(tmp_path: Path) -> None:
-    inventory = fleet(1, PODS)
-    (node,) = inventory.nodes
-    warm = replace(inventory, nodes=(replace(node, declarations=replace(node.declarations, runtime=Runtime())),))
-    (goal,) = prepare(warm, tmp_path).desired
+    (goal,) = prepare(with_runtime(fleet(1, PODS), Runtime()), tmp_path).desired
     for architecture, states in goal.variants.items():
         assert PATH in {state.path for state in states.values() if isinstance(state, File)}, architecture
+
+
+def test_all_nodes_get_the_program_that_recovers(tmp_path: Path) -> None:
+    prepared = prepare(with_runtime(fleet(2, PODS), Runtime()), tmp_path)
+    for goal in prepared.desired:
+        program = goal.states[f"file:{desired_recovery.PATH}"]
+        assert isinstance(program, File)
+        assert prepared.blobs.get(program.digest) == bundle.recovery()
 
 
 def test_what_is_wrong_with_a_source_is_told_once(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cni_provision.node.generation import Generation, History
 from cni_provision.node.journal import unfinished
 from cni_provision.node.proposal import Proposal, propose
 from cni_provision.node.protocol import CheckOutcome, NodeFinding, Reload, Reply, Request
+from cni_provision.node.recover import compile_plugins
 from cni_provision.node.talk import Talk
 from cni_provision.plan import same
 
@@ -53,21 +54,10 @@ def apply(request: Request, talk: Talk) -> Reply:
         recovered = transaction.recover()
         history = generation.history()
         reply = _apply(request, talk, history)
-        _compile()
+        compile_plugins()
         reply = replace(reply, findings=(*recovered, *reply.findings))
         asked = request if request.verb != "rollback" else _proof_of_return(request)
         return _verified(asked, reply, history) if asked.verify else reply
-
-
-def _compile() -> None:
-    """Every owner's plugins for this Python; nothing is left where nobody has any."""
-    from cni_provision.node import bytecode
-
-    history = generation.history()
-    owners = {each.owner for each in history.generations}
-    states = (state for owner in owners for state in history.of(owner).states.values())
-    executables = (steps.as_file(state) for state in states if state and state.kind == "plugin")
-    bytecode.refresh(file.path for file in executables if file)
 
 
 def _proof_of_return(request: Request) -> Request:

@@ -39,6 +39,19 @@ from cni_provision.node.main import main
 sys.exit(main(source))
 """
 
+# Reads the rest of stdin, behind the script that stays on the node, as JSON {module: source} and recovers.
+RECOVERY = """
+import sys, json
+source = sys.stdin.buffer
+while source.readline() != b"program\\n": pass
+program = json.loads(source.read())
+scope = {"__name__": "cni_provision.node.loader"}
+exec(compile(program["cni_provision.node.loader"], "<cni_provision.node.loader>", "exec"), scope)
+scope["install"](program)
+from cni_provision.node.recover import main
+sys.exit(main())
+"""
+
 
 def argv(python: Optional[str] = None) -> list[str]:
     """The command that runs the node program from stdin; nothing in it needs quoting beyond `shlex.join`."""

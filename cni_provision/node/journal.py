@@ -11,10 +11,11 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from cni_provision.node import files, generation, paths
+from cni_provision.node import files, generation, live, paths
+from cni_provision.node.failure import Failure
 from cni_provision.node.generation import Generation
 from cni_provision.node.protocol import state_from_json
-from cni_provision.plan import Change
+from cni_provision.plan import RELOADS, Change, group
 
 STAGE, FORWARD, BACKWARD = "stage", "json", "undo"
 
@@ -24,7 +25,7 @@ class Journal:
     """One transaction: the record that it will leave, its ordered steps, the reloads still to be done.
 
     `attributes`: labels and access lists by key of the files that are replaced or removed. `direction`
-    is where recovery goes from here.
+    is where recovery goes from here. `boot` is the boot in which it was written: live values do not outlast that.
     """
 
     record: Generation
@@ -32,6 +33,20 @@ class Journal:
     due: tuple[str, ...] = ()
     attributes: dict[str, dict[str, str]] = field(default_factory=dict)
     direction: str = STAGE
+    boot: str = field(default_factory=live.boot)
+
+    @property
+    def rebooted(self) -> bool:
+        return self.boot != live.boot()
+
+    @property
+    def before_reloads(self) -> list[Change]:
+        return [step for step in self.steps if group(step) < RELOADS]
+
+    @property
+    def after_reloads(self) -> list[Change]:
+        """Units that begin, and directories that leave."""
+        return [step for step in self.steps if group(step) >= RELOADS]
 
     @property
     def path(self) -> str:
@@ -44,6 +59,7 @@ class Journal:
             "steps": [asdict(step) for step in self.steps],
             "due": self.due,
             "attributes": self.attributes,
+            "boot": self.boot,
         }
         files.write_whole(self.path, json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
 
@@ -72,7 +88,7 @@ def _from_json(plain: dict[str, Any], direction: str) -> Journal:
         for step in plain["steps"]
     )
     record = generation.from_json(plain["record"])
-    return Journal(record, tuple(steps), tuple(plain["due"]), plain["attributes"], direction)
+    return Journal(record, tuple(steps), tuple(plain["due"]), plain["attributes"], direction, plain["boot"])
 
 
 def unfinished() -> list[Journal]:
@@ -89,5 +105,10 @@ def unfinished() -> list[Journal]:
 
 
 def _load(path: str, direction: str) -> Journal:
-    with files.opened(path, os.O_RDONLY) as descriptor:
-        return _from_json(json.loads(b"".join(files.chunks(descriptor))), direction)
+    """Raises `Failure` for what no program of ours wrote whole."""
+    try:
+        with files.opened(path, os.O_RDONLY) as descriptor:
+            return _from_json(json.loads(b"".join(files.chunks(descriptor))), direction)
+    except (ValueError, TypeError, KeyError) as error:
+        hint = f"another version wrote it, or the disk is broken: apply with that version, or take `{path}` away"
+        raise Failure(f"the journal of an interrupted run cannot be read: {error}", hint=hint) from error

@@ -14,16 +14,32 @@ from collections.abc import Sequence
 from typing import Optional
 
 from cni_provision.node.failure import Failure
-from cni_provision.plan import Live
+from cni_provision.plan import Change, Live
 
 SYSTEMD = "/run/systemd/system"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 ENABLING = {"enabled": "enable", "disabled": "disable"}
 RUNNING = {"active": "start", "inactive": "stop"}
+IN_PASSING = {"disabled", "inactive", "activating", "deactivating", "failed", "stale"}
 SECONDS = 60
 
 
 def has_systemd() -> bool:
     return os.path.isdir(SYSTEMD)
+
+
+def boot() -> str:
+    """The kernel's name for the time since it was started."""
+    with open(BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def is_between(now: Live, change: Change) -> bool:
+    """Whether a change of ours that was cut off can have left this: some words of a unit, a new sysctl's default."""
+    if now.kind != "unit":
+        return None in (change.before, change.after)
+    ends = [state.value for state in (change.before, change.after) if isinstance(state, Live)]
+    return set(now.value.split()) <= {*" ".join(ends).split(), *IN_PASSING}
 
 
 def read(reference: Live) -> Optional[Live]:
@@ -88,10 +104,8 @@ def _load_module(state: Live) -> None:
 
 
 def _read_unit(reference: Live) -> Optional[str]:
-    argv = ["systemctl", "show", "--property=LoadState,UnitFileState,ActiveState,NeedDaemonReload", reference.name]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
-    shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
-    if done.returncode or shown.get("LoadState") == "not-found":
+    shown = _show(reference.name)
+    if shown.get("LoadState", "not-found") == "not-found":
         return None
     asked = reference.value.split()
     words = [shown.get("UnitFileState", "")] if set(asked) & set(ENABLING) else []
@@ -101,8 +115,17 @@ def _read_unit(reference: Live) -> Optional[str]:
     return " ".join(words + ["stale"] * (shown.get("NeedDaemonReload") == "yes"))
 
 
+def _show(unit: str) -> dict[str, str]:
+    """What systemd says of a unit; empty where it says nothing."""
+    argv = ["systemctl", "show", "--property=LoadState,UnitFileState,ActiveState,NeedDaemonReload", unit]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return {} if done.returncode else dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+
 def _write_unit(state: Live) -> None:
-    run(["systemctl", "daemon-reload"], "cannot make systemd read its unit files")
+    shown = _show(state.name)
+    if shown.get("LoadState") == "not-found" or shown.get("NeedDaemonReload") == "yes":
+        run(["systemctl", "daemon-reload"], "cannot make systemd read its unit files")
     for word in state.value.split():
         verb = ENABLING.get(word) or RUNNING.get(word)
         if verb:

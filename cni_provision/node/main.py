@@ -7,11 +7,10 @@ import traceback
 from typing import Any, BinaryIO, Optional
 
 from cni_provision.node.failure import Failure, of_system
+from cni_provision.node.paths import SYSTEM_PATH
 from cni_provision.node.protocol import Reply, Request, request_from_json
 from cni_provision.node.talk import Gone, Talk, private_output
 from cni_provision.node.validate import checked
-
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(source: BinaryIO) -> int:

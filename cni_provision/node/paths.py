@@ -1,4 +1,4 @@
-"""Where the node program keeps its own state: one folder, root's alone."""
+"""Where the node program keeps its own state (one folder, root's alone), and where it finds the system's tools."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ TRANSACTIONS = f"{STATE}/txn"
 GENERATIONS = f"{STATE}/generations"
 PYTHON = f"{STATE}/python"
 BYTECODE = f"{STATE}/bytecode"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def staging(path: str) -> str:

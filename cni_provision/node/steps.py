@@ -129,12 +129,17 @@ def unstage(changes: Iterable[Change]) -> None:
                 files.remove(paths.staging(file.path))
 
 
-def stands(change: Change) -> str:
-    """Where the change is now: `after`, `before`, or `elsewhere` when somebody else has been there."""
+def stands(change: Change, *, rebooted: bool) -> str:
+    """Where the change is now: `after`, `before`, or `elsewhere` when somebody else has been there.
+
+    A live value that is neither is `before` where nobody else need have set it: after a boot, half-way through
+    the words of a unit, or as a module brings it.
+    """
     now = current(change)
     if same(now, change.after):
         return "after"
-    return "before" if same(now, change.before) else "elsewhere"
+    ours = same(now, change.before) or (isinstance(now, Live) and (rebooted or live.is_between(now, change)))
+    return "before" if ours else "elsewhere"
 
 
 def current(change: Change) -> Optional[State]:

@@ -47,8 +47,8 @@ def run(record: Generation, changes: Collection[Change]) -> None:
         try:
             journal = _carry_out(journal)
         except (OSError, Failure) as error:
-            _turn_around(journal, error)
-            raise _failed(error, "what had begun was undone") from error
+            left = _turn_around(journal, error)
+            raise _failed(error, "; ".join(["what had begun was undone", *map(_words, left)])) from error
         _close(journal)
 
 
@@ -69,16 +69,24 @@ def _stage(journal: Journal) -> None:
 
 
 def _carry_out(journal: Journal) -> Journal:
-    for _, members in itertools.groupby(journal.steps, key=group):
-        batch = list(members)
-        for step in batch:
-            steps.perform(step)
-        steps.sync(batch)
+    _perform(journal.before_reloads)
     for name in journal.due:
         reload(journal.record.reloads, name)
         journal = journal.strike(name)
+    _perform(journal.after_reloads)
     generation.record(replace(journal.record, due=journal.due))
     return journal
+
+
+def _perform(changes: Iterable[Change]) -> None:
+    for batch in _groups(changes):
+        for step in batch:
+            steps.perform(step)
+        steps.sync(batch)
+
+
+def _groups(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    return (list(members) for _, members in itertools.groupby(changes, key=group))
 
 
 def reload(known: Iterable[Reload], name: str) -> None:
@@ -106,9 +114,9 @@ def _abandon(journal: Journal) -> None:
         files.remove(paths.staging(journal.path))
 
 
-def _turn_around(journal: Journal, cause: Exception) -> None:
+def _turn_around(journal: Journal, cause: Exception) -> list[str]:
     try:
-        _undo(journal.turn(BACKWARD))
+        return _undo(journal.turn(BACKWARD))
     except (OSError, Failure) as error:
         undoing = _failed(error, "the next run finishes undoing it")
         first = _failed(cause, "and undoing it failed as well")
@@ -121,14 +129,15 @@ def _undo(journal: Journal) -> list[str]:
     generation.forget(journal.record.number)
     left, undone = [], []
     for step in reversed(journal.steps):
-        stands = steps.stands(step)
-        if stands == "after":
+        stands = steps.stands(step.inverse, rebooted=journal.rebooted)
+        if stands == "before":
             steps.perform_afresh(step.inverse, journal.attributes.get(step.key, {}))
             undone.append(step)
         elif stands == "elsewhere":
             left.append(step.key)
     steps.sync(journal.steps)
     _reload_undone(journal, undone)
+    _mark_incomplete(journal, left)
     journal.close()
     return left
 
@@ -171,36 +180,49 @@ def _recover(journal: Journal) -> list[NodeFinding]:
         _abandon(journal)
         return [NodeFinding("recovered", "an interrupted run had changed nothing; its remains were removed")]
     if journal.direction == FORWARD:
-        left = _finish(journal)
-        message = "an interrupted run was finished"
+        try:
+            return _recovered("an interrupted run was finished", _finish(journal))
+        except (OSError, Failure) as error:
+            cause = _failed(error, "an interrupted run was undone, because it could not be finished").message
+            journal = journal.turn(BACKWARD)
     else:
-        left = _undo(journal)
-        _mark_incomplete(journal, left)
-        message = "an interrupted run was undone"
+        cause = "an interrupted run was undone"
+    return _recovered(cause, _undo(journal))
+
+
+def _recovered(message: str, left: Iterable[str]) -> list[NodeFinding]:
     return [NodeFinding("recovered", message), *map(_left, left)]
 
 
 def _left(key: str) -> NodeFinding:
-    name = key.partition(":")[2]
-    return NodeFinding("left", f"`{name}` was changed by somebody else meanwhile and was left", "apply again")
+    return NodeFinding("left", _words(key), "apply again")
+
+
+def _words(key: str) -> str:
+    return f"`{key.partition(':')[2]}` was changed by somebody else meanwhile and was left"
 
 
 def _finish(journal: Journal) -> list[str]:
     """Go forward from the commit point; returns what somebody else changed meanwhile and that was left."""
+    left = _go_forward(journal, journal.before_reloads)
+    due = _reload_all(journal.record.reloads, journal.due)
+    left += _go_forward(journal, journal.after_reloads)
+    generation.record(replace(journal.record, due=due, incomplete=bool(left)))
+    steps.unstage(journal.steps)
+    _close(journal)
+    return left
+
+
+def _go_forward(journal: Journal, changes: Iterable[Change]) -> list[str]:
     left = []
-    for _, members in itertools.groupby(journal.steps, key=group):
-        batch = list(members)
+    for batch in _groups(changes):
         for step in batch:
-            stands = steps.stands(step)
+            stands = steps.stands(step, rebooted=journal.rebooted)
             if stands == "before":
                 steps.perform_afresh(step, journal.attributes.get(step.key, {}))
             elif stands == "elsewhere":
                 left.append(step.key)
         steps.sync(batch)
-    due = _reload_all(journal.record.reloads, journal.due)
-    generation.record(replace(journal.record, due=due, incomplete=bool(left)))
-    steps.unstage(journal.steps)
-    _close(journal)
     return left
 
 

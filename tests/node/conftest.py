@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import subprocess
 import sys
@@ -95,15 +96,11 @@ class Node:
         target.write_bytes(content)
         target.chmod(mode)
 
-    def tree(self) -> dict[str, tuple[int, bytes]]:
-        """Every file and directory where plugins, conflists and drop-ins live: path → mode, bytes."""
-        roots = [self.path(path) for path in ("/etc/cni", "/opt/cni", "/etc/sysctl.d")]
-        found = {}
-        for root in roots:
-            for each in root.rglob("*"):
-                content = each.read_bytes() if each.is_file() else b"/" + bytes(each.is_symlink())
-                found[str(each).removeprefix(f"/proc/{self.pid}/root")] = (each.lstat().st_mode, content)
-        return found
+    def tree(self) -> dict[str, tuple[object, ...]]:
+        """Everything where plugins, conflists and drop-ins live: path → mode, owners, bytes, attributes."""
+        root = f"/proc/{self.pid}/root"
+        paths = (path for top in ("/etc/cni", "/opt/cni", "/etc/sysctl.d") for path in self.path(top).rglob("*"))
+        return {str(path).removeprefix(root): _described(path) for path in paths}
 
     def start(self, python: str | None = sys.executable, trace: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start the node program as a transport would."""
@@ -125,6 +122,14 @@ class Node:
         with self.start(python, trace) as process:
             out, err = process.communicate(b"".join(blocks) + frame(b""), timeout=60)
         return Ended(tuple(replies(out)), process.returncode, err.decode())
+
+
+def _described(path: Path) -> tuple[object, ...]:
+    found = path.lstat()
+    content = path.read_bytes() if path.is_file() else b"/" + bytes(path.is_symlink())
+    names = sorted(os.listxattr(path, follow_symlinks=False))
+    attributes = [(name, os.getxattr(path, name, follow_symlinks=False)) for name in names]
+    return found.st_mode, found.st_uid, found.st_gid, content, attributes
 
 
 def replies(out: bytes) -> Iterator[Reply]:
