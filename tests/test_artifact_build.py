@@ -108,6 +108,15 @@ def test_every_plugin_answers_version_under_every_python(name: str, version: str
     assert "1.0.0" in answer["supportedVersions"]  # type: ignore[operator]
 
 
+def test_who_delegates_carries_ipam_and_knows_its_digest() -> None:
+    ipam = build_plugin(builtin_plugins()["host-local"])
+    bridge = zipfile.ZipFile(io.BytesIO(build_plugin(builtin_plugins()["bridge"])))
+    loopback = zipfile.ZipFile(io.BytesIO(build_plugin(builtin_plugins()["loopback"])))
+    assert "plugins/host_local.py" in bridge.namelist()
+    assert hashlib.sha256(ipam).hexdigest() in bridge.read("__main__.py").decode()
+    assert "plugins/host_local.py" not in loopback.namelist()
+
+
 def test_runs_as_a_file(loopback: Path) -> None:
     code, answer = ask(loopback)
     assert (code, answer["cniVersion"]) == (0, "1.0.0")
