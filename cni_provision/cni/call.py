@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Optional
+from dataclasses import dataclass, field, replace
+from typing import Optional, Union
 
-from cni_provision.cni import names
+from cni_provision.cni import names, versions
 from cni_provision.cni.outcome import Outcome, raise_failure, result_of
-from cni_provision.cni.types import INVALID_ENVIRONMENT, CNIError, Result
+from cni_provision.cni.results import retold
+from cni_provision.cni.types import INTERNAL, INVALID_ENVIRONMENT, CNIError, Result
 from cni_provision.cni.values import Config
 from cni_provision.cni.versions import ALL_VERSIONS
 
 Attachments = frozenset[tuple[str, str]]  # (container id, ifname)
-Execute = Callable[[str, Mapping[str, str], bytes], Outcome]  # plugin type, environment, stdin
+Execute = Callable[[str, Mapping[str, str], bytes], Union[Outcome, "Plugin"]]  # of a type, an environment, a stdin:
+# what came of executing it, or the plugin itself where this process has it
 
 
 @dataclass(frozen=True)
@@ -86,23 +88,61 @@ class Delegate:
     type: str
 
     def add(self) -> Result:
-        return result_of(self._run("ADD"), self.call.version)
+        found = self._found("ADD")
+        if isinstance(found, Plugin):
+            result = self._performed(found, "ADD")
+            assert result
+            return retold(result, self.call.version)
+        return result_of(found, self.call.version)
 
     def delete(self) -> None:
-        raise_failure(self._run("DEL"))
+        self._run("DEL")
 
     def check(self) -> None:
-        raise_failure(self._run("CHECK"))
+        self._run("CHECK")
 
     def status(self) -> None:
-        raise_failure(self._run("STATUS"))
+        self._run("STATUS")
 
     def gc(self) -> None:
-        raise_failure(self._run("GC"))
+        self._run("GC")
 
-    def _run(self, command: str) -> Outcome:
+    def _run(self, command: str) -> None:
+        found = self._found(command)
+        if isinstance(found, Plugin):
+            self._performed(found, command)
+        else:
+            raise_failure(found)
+
+    def _found(self, command: str) -> Union[Outcome, Plugin]:
         environment = {**self.call.environment, "CNI_COMMAND": command}
         return self.call.execute(self.type, environment, self.call.stdin)
+
+    def _performed(self, plugin: Plugin, command: str) -> Optional[Result]:
+        """The same call: all that was checked of it is true of this one."""
+        try:
+            versions.require(self.call.version, plugin.versions)
+            return perform(plugin, replace(self.call, command=command))
+        except CNIError:
+            raise
+        except BaseException as error:
+            raise internal(error) from error
+
+
+def perform(plugin: Plugin, call: Call) -> Optional[Result]:
+    """What an ADD gives; None for the other verbs."""
+    if call.command == "ADD":
+        return plugin.add(call)
+    functions = {"DEL": plugin.delete, "CHECK": plugin.check, "STATUS": plugin.status, "GC": plugin.gc}
+    function = functions[call.command]
+    if function:
+        function(call)
+    return None
+
+
+def internal(error: BaseException) -> CNIError:
+    """A mistake in a plugin, or of the machine, as a plugin reports it."""
+    return CNIError(INTERNAL, str(error) or type(error).__name__)
 
 
 def parse_args(text: str) -> dict[str, str]:

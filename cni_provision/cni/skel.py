@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cni_provision.cni import names, namespace, versions
-from cni_provision.cni.call import Attachments, Call, Delegate, Execute, Plugin, parse_args
+from cni_provision.cni.call import Attachments, Call, Delegate, Execute, Plugin, internal, parse_args, perform
 from cni_provision.cni.outcome import Outcome
 from cni_provision.cni.results import decode_previous, encode_result
 from cni_provision.cni.types import (
     INCOMPATIBLE_VERSION,
-    INTERNAL,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
     IO_FAILURE,
@@ -165,13 +164,8 @@ def _dispatch(request: _Request, command: str, config: Config, stdin: bytes) -> 
 
 
 def _perform(plugin: Plugin, call: Call) -> bytes:
-    if call.command == "ADD":
-        return encode(encode_result(plugin.add(call), call.version), indent=4)
-    functions = {"DEL": plugin.delete, "CHECK": plugin.check, "STATUS": plugin.status, "GC": plugin.gc}
-    function = functions[call.command]
-    if function:
-        function(call)
-    return b""
+    result = perform(plugin, call)
+    return encode(encode_result(result, call.version), indent=4) if result else b""
 
 
 def _check_version(plugin: Plugin, command: str, config: Config) -> None:
@@ -225,17 +219,11 @@ def _valid_attachments(config: Config) -> Attachments:
 
 def _failed(error: BaseException, version: str, debug: str) -> Outcome:
     if not isinstance(error, CNIError):
-        error = _internal(error)
+        error, error.__cause__ = internal(error), error
     answer = {"cniVersion": version, "code": error.code, "msg": error.msg}
     if error.details:
         answer["details"] = error.details
     return Outcome(1, encode(answer, indent=4), _traceback(error) if debug else "")
-
-
-def _internal(error: BaseException) -> CNIError:
-    wrapped = CNIError(INTERNAL, str(error) or type(error).__name__)
-    wrapped.__cause__ = error
-    return wrapped
 
 
 def _traceback(error: BaseException) -> str:

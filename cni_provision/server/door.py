@@ -1,17 +1,17 @@
-"""The thread that accepts, judges and greets, and the conversations that wait for their caller."""
+"""Who comes is judged and greeted here, and whoever waits for his caller waits here."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import os
-import selectors
+import select
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Optional
 
 from cni_provision.server import wire
 from cni_provision.server.catalogue import Catalogue
@@ -20,6 +20,7 @@ from cni_provision.server.log import INFORMATION, WARNING, Log, words
 from cni_provision.server.peer import Files, Stranger, judge, own_place
 from cni_provision.server.place import Place
 from cni_provision.server.service import Conversation, Service
+from cni_provision.server.watch import Job
 from cni_provision.server.wire import Connection
 from cni_provision.server.workers import Workers
 
@@ -27,13 +28,14 @@ AT_ONCE = 16
 MOST_GUESTS = 1024
 TELL_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
-ACCEPT_AT_ONCE = 16
-
-Job = Callable[[], None]
+PAUSE_SECONDS = 0.01
 
 
 class Door:
-    """One server. `run` serves until `stop`, in the calling thread, and finishes what has begun."""
+    """One server. `run` serves until `stop`, and finishes what has begun; its thread is the clock.
+
+    Workers who have nothing to do accept callers, one at a time and each for himself.
+    """
 
     def __init__(self, listener: socket.socket, place: Place, catalogue: Catalogue, log: Log) -> None:
         self._listener, self._place, self._catalogue, self._log = listener, place, catalogue, log
@@ -43,10 +45,8 @@ class Door:
         self._service = Service(catalogue, self._counters, log, self._workers, self._park, self._later, self._closed)
         self._lock = threading.Lock()  # of what follows
         self._guests: set[Conversation] = set()
-        self._asked: list[Job] = []
         self._timers: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
-        self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._told = 0
         self._deadline = 0.0
@@ -58,13 +58,13 @@ class Door:
 
     def run(self) -> None:
         self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+        self._workers.watch.add(self._listener, self._welcome)
+        self._workers.begin()
         self._tell()
         while not self._done():
-            for key, _ in self._events():
-                key.data()
+            self._sleep()
             self._run_due()
+        self._workers.close()
         self._tell()
 
     def stop(self) -> None:
@@ -77,45 +77,45 @@ class Door:
             return False
         return not self._guests or time.monotonic() >= self._deadline
 
-    def _events(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Those who hung up are before those who come: what they leave is undone first."""
-        found = self._selector.select(self._patience())
-        return sorted(found, key=lambda event: event[0].fileobj is self._listener)
-
-    def _patience(self) -> float | None:
+    def _sleep(self) -> None:
+        """Until the next timer, or until somebody wakes us."""
         with self._lock:
             ends = [self._timers[0][0]] if self._timers else []
         ends += [self._deadline] if self._deadline else []
-        return max(0.0, min(ends) - time.monotonic()) if ends else None
+        poller = select.poll()
+        poller.register(self._wake_in, select.POLLIN)
+        if poller.poll(max(0.0, min(ends) - time.monotonic()) * 1000 if ends else None):
+            os.read(self._wake_in, 4096)
 
     def _run_due(self) -> None:
-        now = time.monotonic()
+        now, due = time.monotonic(), []
         with self._lock:
-            due, self._asked = self._asked, []
             while self._timers and self._timers[0][0] <= now:
                 due.append(heapq.heappop(self._timers)[2])
         for job in due:
             job()
 
-    def _accept(self) -> None:
-        for _ in range(ACCEPT_AT_ONCE):
-            try:
-                stream, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:  # no descriptors or no memory: those who are here will go
-                self._log.line(WARNING, f"cannot accept: {error}")
-                time.sleep(0.01)
-                return
-            self._greet(stream)
-
-    def _greet(self, stream: socket.socket) -> None:
-        """Serve it or say why not; either is told once and never taken back."""
+    def _welcome(self) -> Optional[Job]:
+        """Accept one; what is to be done for him. Others may come as soon as he is in."""
         try:
-            self._admit(stream)
+            stream, _ = self._listener.accept()
+        except BlockingIOError:
+            stream = None
+        except OSError as error:  # no descriptors or no memory: those who are here will go
+            self._log.line(WARNING, f"cannot accept: {error}")
+            time.sleep(PAUSE_SECONDS)
+            stream = None
+        self._workers.watch.add(self._listener, self._welcome)
+        return self._greet(stream) if stream else None
+
+    def _greet(self, stream: socket.socket) -> Optional[Job]:
+        """Serve him or say why not; either is told once and never taken back."""
+        try:
+            return self._admit(stream)
         except Stranger as stranger:
             reason = str(stranger)
             self._counters.cold(reason)
+            self._tell_soon()
             self._log.line(INFORMATION, words(cold=reason))
             with suppress(OSError):
                 stream.send(wire.greeting("cold", reason), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -123,32 +123,28 @@ class Door:
         except OSError as error:
             self._log.line(WARNING, f"a caller was lost: {error}")
             stream.close()
-        self._tell_soon()
+        return None
 
-    def _admit(self, stream: socket.socket) -> None:
+    def _admit(self, stream: socket.socket) -> Job:
         if self._deadline:
             raise Stranger("server ends")
         if len(self._guests) >= MOST_GUESTS:
             raise Stranger("busy")
         caller = judge(stream, self._own, self._files, self._catalogue.plugins)
-        stream.send(wire.greeting("ready", self._catalogue.build), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         conversation = Conversation(Connection(stream), caller, self._catalogue.plugins[caller.digest])
         with self._lock:
             self._guests.add(conversation)
-        self._workers.submit(partial(self._service.begin, conversation))
+        self._tell_soon()
+        try:
+            stream.send(wire.greeting("ready", self._catalogue.build), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            self._closed(conversation)
+            raise
+        return partial(self._service.begin, conversation)
 
     def _park(self, conversation: Conversation, resume: Job) -> None:
         """From a worker: go on when something comes, or when the caller hangs up."""
-        self._ask(partial(self._watch, conversation, resume))
-
-    def _watch(self, conversation: Conversation, resume: Job) -> None:
-        self._selector.register(
-            conversation.connection, selectors.EVENT_READ, partial(self._resume, conversation, resume)
-        )
-
-    def _resume(self, conversation: Conversation, resume: Job) -> None:
-        self._selector.unregister(conversation.connection)
-        self._workers.submit(resume)
+        self._workers.watch.add(conversation.connection, lambda: resume)
 
     def _closed(self, conversation: Conversation) -> None:
         conversation.connection.close()
@@ -162,17 +158,9 @@ class Door:
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), job))
         self._wake()
 
-    def _ask(self, job: Job) -> None:
-        with self._lock:
-            self._asked.append(job)
-        self._wake()
-
     def _wake(self) -> None:
         with suppress(BlockingIOError):
             os.write(self._wake_out, b"\0")
-
-    def _woken(self) -> None:
-        os.read(self._wake_in, 4096)
 
     def _tell_soon(self) -> None:
         """At most once in a while, and for the last time after the last request."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from cni_provision.cni import invoke, namespace, skel
 from cni_provision.cni.outcome import Outcome
@@ -28,8 +28,7 @@ from cni_provision.server.turns import Turn, Turns
 from cni_provision.server.wire import Broken, Connection, Request, Silent
 from cni_provision.server.workers import Workers
 
-REQUEST_SECONDS = 0.02  # how long a worker waits for what usually comes at once
-ACKNOWLEDGE_SECONDS = 0.05
+READY_SECONDS = 0.05  # how long a worker waits for what usually comes at once
 UNREAD_SECONDS = 1.0  # after this an unread answer holds up nobody
 ORDERED = frozenset({"ADD", "DEL", "CHECK"})
 
@@ -55,6 +54,17 @@ class Conversation:
         return self.request.environment.get(name, "") if self.request else ""
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What a plugin did, and how long that took."""
+
+    outcome: Outcome
+    seconds: float
+
+
+Step = Callable[[Conversation], None]
+
+
 @dataclass
 class Service:
     """What all requests share. `park` gives a conversation to the door until something comes, `later` is its clock,
@@ -72,14 +82,12 @@ class Service:
 
     def begin(self, conversation: Conversation) -> None:
         """Read the request, and perform it when it is its turn."""
-        with self._to_the_end(conversation):
-            self._begin(conversation)
+        self._to_the_end(conversation, self._begin)
 
-    @contextmanager
-    def _to_the_end(self, conversation: Conversation) -> Iterator[None]:
+    def _to_the_end(self, conversation: Conversation, step: Step) -> None:
         """A mistake of ours ends this conversation, and holds up no other."""
         try:
-            yield
+            step(conversation)
         except BaseException:
             if conversation.turn:
                 self.turns.end(conversation.turn)
@@ -88,7 +96,7 @@ class Service:
 
     def _begin(self, conversation: Conversation) -> None:
         try:
-            payload = conversation.connection.receive(wire.REQUEST, REQUEST_SECONDS)
+            payload = conversation.connection.receive(wire.REQUEST, READY_SECONDS)
             conversation.request = wire.decode_request(payload)
         except Silent:
             self.park(conversation, partial(self.begin, conversation))
@@ -112,27 +120,29 @@ class Service:
 
     def perform(self, conversation: Conversation) -> None:
         """Run the plugin and answer."""
-        with self._to_the_end(conversation):
-            self._perform(conversation)
+        self._to_the_end(conversation, self._perform)
 
     def _perform(self, conversation: Conversation) -> None:
-        try:
-            outcome = conversation.outcome = self._timed(conversation, conversation.verb)
+        ran = self._run(conversation)
+        outcome = conversation.outcome = ran.outcome
+        if conversation.said:
             outcome = Outcome(outcome.code, outcome.stdout, outcome.stderr + "".join(conversation.said))
+        try:
             conversation.connection.send(wire.ANSWER, wire.encode_answer(outcome))
         except Broken:
+            self._note(conversation, ran, conversation.verb)
             self._settle(conversation, acknowledged=False)
             return
+        self._note(conversation, ran, conversation.verb)  # nobody waits for this
         self._conclude(conversation)
 
     def conclude(self, conversation: Conversation) -> None:
         """Wait until the answer was passed on; where the caller dies before, it never was."""
-        with self._to_the_end(conversation):
-            self._conclude(conversation)
+        self._to_the_end(conversation, self._conclude)
 
     def _conclude(self, conversation: Conversation) -> None:
         try:
-            conversation.connection.receive(wire.ACKNOWLEDGE, ACKNOWLEDGE_SECONDS)
+            conversation.connection.receive(wire.ACKNOWLEDGE, READY_SECONDS)
         except Silent:
             if conversation.turn:
                 self.later(UNREAD_SECONDS, partial(self.turns.let_pass, conversation.turn))
@@ -160,50 +170,42 @@ class Service:
         environment = {**request.environment, "CNI_COMMAND": "DEL"}
         stdin = with_result(request.stdin, outcome.stdout)
         conversation.request = Request(request.plugin, environment, stdin)
-        self._timed(conversation, "undo")
+        self._note(conversation, self._run(conversation), "undo")
         self.counters.undone()
 
-    def _timed(self, conversation: Conversation, told: str) -> Outcome:
-        """Run it, count it, log it."""
-        started = time.monotonic()
-        outcome = self._run(conversation)
-        seconds = time.monotonic() - started
-        code, msg = failure(outcome)
+    def _note(self, conversation: Conversation, ran: Ran, told: str) -> None:
+        """Count it, log it."""
+        code, msg = failure(ran.outcome)
         if told != "undo":
-            self.counters.request(told, seconds, code)
+            self.counters.request(told, ran.seconds, code)
         text = log.words(
             plugin=conversation.plugin.name,
             verb=told or "none",
             network=conversation.network,
             container=conversation.variable("CNI_CONTAINERID"),
             ifname=conversation.variable("CNI_IFNAME"),
-            ms=f"{seconds * 1000:.2f}",
+            ms=f"{ran.seconds * 1000:.2f}",
             code=code,
         )
         self.log.line(log.WARNING if code else log.INFORMATION, f"{text} {msg}".rstrip())
-        return outcome
 
-    def _run(self, conversation: Conversation) -> Outcome:
+    def _run(self, conversation: Conversation) -> Ran:
         assert conversation.request
         request = conversation.request
         execute = partial(self._execute, conversation)
         descriptor = netns_of(conversation.connection)
-        return skel.run(conversation.plugin, request.environment, request.stdin, descriptor, execute)
+        started = time.monotonic()
+        outcome = skel.run(conversation.plugin, request.environment, request.stdin, descriptor, execute)
+        return Ran(outcome, time.monotonic() - started)
 
     def _execute(
         self, conversation: Conversation, plugin_type: str, environment: Mapping[str, str], stdin: bytes
-    ) -> Outcome:
-        """A delegate: a call where it is ours, else the launcher executes it."""
+    ) -> Union[Outcome, Plugin]:
+        """A delegate: the plugin itself where it is ours, else the launcher executes it."""
         folders = environment.get("CNI_PATH", "").split(os.pathsep)
         absolute = [os.path.join(conversation.caller.folder, each) for each in folders if each]
         path = invoke.find(plugin_type, absolute)
-        plugin = self._ours(path)
-        if plugin is None:
-            return self._ask(conversation, path, environment.get("CNI_COMMAND", ""), stdin)
-        execute = partial(self._execute, conversation)
-        outcome = skel.run(plugin, environment, stdin, netns_of(conversation.connection), execute)
-        conversation.said.append(outcome.stderr)
-        return outcome
+        return self._ours(path) or self._ask(conversation, path, environment.get("CNI_COMMAND", ""), stdin)
 
     def _ours(self, path: str) -> Optional[Plugin]:
         with suppress(OSError):

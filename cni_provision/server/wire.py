@@ -16,6 +16,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Optional
 
 from cni_provision.cni.outcome import Outcome
 
@@ -28,6 +29,8 @@ MIDWAY_SECONDS = 10.0  # the patience with a frame that has begun, and with a re
 _HEAD = struct.Struct("<cI")
 _RESULT, _LENGTH = struct.Struct("<iI"), struct.Struct("<I")
 _CHUNK = 1 << 16
+_NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_TIME = struct.Struct("@ll")  # struct timeval
 _DESCRIPTORS = socket.CMSG_SPACE(array.array("i").itemsize)
 
 
@@ -96,6 +99,8 @@ class Connection:
     def __init__(self, stream: socket.socket) -> None:
         self.netns_fd = -1
         self._stream = stream
+        self._stream.settimeout(None)
+        self._patience: Optional[float] = None
         self._received = bytearray()
 
     def fileno(self) -> int:
@@ -110,13 +115,22 @@ class Connection:
 
     def send(self, kind: bytes, payload: bytes) -> None:
         """Raises `Broken` where nobody reads."""
-        self._stream.settimeout(MIDWAY_SECONDS)
+        data = frame(kind, payload)
         try:
-            self._stream.sendall(frame(kind, payload))
+            sent = self._send_now(data)
+            if sent < len(data):
+                self._wait(socket.SO_SNDTIMEO, MIDWAY_SECONDS)
+                self._stream.sendall(data[sent:], socket.MSG_NOSIGNAL)
         except OSError as error:
             raise Broken(f"hung up: {error}") from error
 
-    def receive(self, kind: bytes, seconds: float | None) -> bytes:
+    def _send_now(self, data: bytes) -> int:
+        try:
+            return self._stream.send(data, _NOW)
+        except BlockingIOError:
+            return 0
+
+    def receive(self, kind: bytes, seconds: Optional[float]) -> bytes:
         """The payload of the next frame, which is of that kind.
 
         Raises `Silent` where it has not begun in that time (None: no limit), else `Broken`.
@@ -133,11 +147,13 @@ class Connection:
         del self._received[:end]
         return payload
 
-    def _more(self, seconds: float | None) -> None:
-        self._stream.settimeout(seconds)
+    def _more(self, seconds: Optional[float]) -> None:
+        if seconds != self._patience:
+            self._wait(socket.SO_RCVTIMEO, seconds)
+            self._patience = seconds
         try:
             data, control, _, _ = self._stream.recvmsg(_CHUNK, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        except socket.timeout as error:  # noqa: UP041 (another one before Python 3.10)
+        except BlockingIOError as error:
             raise (Broken("stopped midway") if self._received else Silent()) from error
         except OSError as error:
             raise Broken(f"hung up: {error}") from error
@@ -147,6 +163,11 @@ class Connection:
         if not data:
             raise Broken("hung up")
         self._received += data
+
+    def _wait(self, option: int, seconds: Optional[float]) -> None:
+        """For so long, None: for ever. The kernel's own timeout: Python's takes two more calls of it each time."""
+        whole, part = divmod(seconds or 0.0, 1)
+        self._stream.setsockopt(socket.SOL_SOCKET, option, _TIME.pack(int(whole), int(part * 1e6)))
 
     def _take(self, content: bytes) -> None:
         """Keep the first descriptor that ever comes."""

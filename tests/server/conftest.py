@@ -86,7 +86,8 @@ class Caller:
         with open("/proc/self/ns/net") as netns:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [netns.fileno()]))]
             sent = self.stream.sendmsg([data], rights)
-        self.stream.sendall(data[sent:])
+        if data[sent:]:
+            self.stream.sendall(data[sent:])
 
     def answer(self) -> Outcome:
         """(code, stdout, stderr); not acknowledged yet."""
