@@ -145,14 +145,20 @@ class Variables:
         templar = self.templar.copy_with_new_env(available_variables=available)
         secrets = Secrets(raw, self.evaluation.sealed, anywhere=self.is_vaulted(raw))
         wanted = [key for key in raw if key.startswith(PREFIX) or key == "inventory_dir"]
-        nodes = {key: self.node(key, raw[key], templar, secrets) for key in wanted}
+        nodes = {key: self.node(raw[key], templar, secrets) for key in wanted}
         return role.Host(name, self.order[name], tuple(sorted(raw.get("group_names", ()))), nodes, outside or {})
 
-    def node(self, name: str, raw: Any, templar: Any, secrets: Secrets) -> Json:
+    def node(self, raw: Any, templar: Any, secrets: Secrets) -> Json:
+        """A value as a node; of one that fails, every part by itself, so that the mistake has its own place."""
         try:
             return self.evaluation.node(templar.template(raw), raw, secrets)
         except Exception as error:
-            return self.evaluation.failed(error, raw, secret=secrets.named(name))
+            if isinstance(raw, dict):
+                pairs = [[str(key), self.node(child, templar, secrets), place(key)] for key, child in raw.items()]
+                return {"d": pairs, "p": place(raw)}
+            if isinstance(raw, list):
+                return {"l": [self.node(child, templar, secrets) for child in raw], "p": place(raw)}
+            return self.evaluation.failed(error, raw, secret=secrets.inside(raw))
 
     def is_vaulted(self, raw: Mapping[str, Any]) -> bool:
         """Whether another host's variables, which a template may name, could hold a secret."""
