@@ -23,7 +23,7 @@ ALLOWED = {
     "events": set(),
     "data": set(),
     "cni": set(),
-    "net": set(),
+    "net": {"cni.digest"},
     "plan": set(),
     "inventory": {"errors"},
     "programs": {"inventory"},

@@ -10,12 +10,13 @@ says is a hint even so; leases are read before they are believed. All of it happ
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Optional
+
+from cni_provision.cni.digest import sha256
 
 ROOT = "/run/cni-provision/leases"
 STAMP = "stamp"
@@ -102,7 +103,7 @@ class Index:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return sha256(text.encode())[:32]
 
 
 def _read(path: str) -> str:

@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import struct
-import threading
+import _thread  # `threading` costs a millisecond
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ class Socket:
                     yield message
 
 
-class _Kept(threading.local):
+class _Kept(_thread._local):
     """What a thread keeps: at most one socket, and the namespace that it belongs to, by device and inode."""
 
     socket: Socket | None = None

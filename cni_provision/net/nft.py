@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import struct
 from collections.abc import Collection, Iterator, Sequence
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Union
 
+from cni_provision.cni.digest import sha256
 from cni_provision.net import nfnetlink, rtnl
 from cni_provision.net.nfnetlink import Message, NfnetlinkError, number
 from cni_provision.net.rtnl import attribute, attributes, nested, text
@@ -71,12 +71,12 @@ class NftError(OSError):
 
 def owner(network: str, container_id: str, ifname: str) -> str:
     """32 hexadecimal digits for one attachment; all of one network begin alike (`of_network`)."""
-    rest = hashlib.sha256("\0".join((network, container_id, ifname)).encode()).hexdigest()
+    rest = sha256("\0".join((network, container_id, ifname)).encode())
     return of_network(network) + rest[: 32 - NETWORK_DIGITS]
 
 
 def of_network(network: str) -> str:
-    return hashlib.sha256(network.encode()).hexdigest()[:NETWORK_DIGITS]
+    return sha256(network.encode())[:NETWORK_DIGITS]
 
 
 def program() -> str | None:

@@ -13,8 +13,7 @@ networks, their conditions and subnets only.
 from __future__ import annotations
 
 import errno
-import hashlib
-import socket
+import _socket as socket
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 from typing import Any, Optional, Union
 
+from cni_provision.cni.digest import sha256
 from cni_provision.net import conntrack, link, nft, route, rtnl, sysctl
 from cni_provision.net.errors import NetError
 
@@ -91,7 +91,7 @@ class Wanted:
 
 
 def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return sha256(text.encode())[:8]
 
 
 def label(network: str) -> str:

@@ -6,10 +6,10 @@ So a node can be switched to our plugins while containers run. Everything is ask
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 
+from cni_provision.cni.digest import sha512
 from cni_provision.net import nft
 
 IPV4, IPV6 = 2, 10  # nftables families, as NFPROTO_*
@@ -66,4 +66,4 @@ def deletions(family: int, table: str, chain: str, pattern: str) -> list[str]:
 
 
 def digest(text: str, length: int) -> str:
-    return hashlib.sha512(text.encode()).hexdigest()[:length]
+    return sha512(text.encode())[:length]
