@@ -9,7 +9,6 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
-from socket import AF_INET, AF_INET6
 from typing import Union
 
 from cni_provision.net import rtnl

@@ -6,8 +6,8 @@ first one, also after a port mapping came, went or moved. Source: linux/netfilte
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass

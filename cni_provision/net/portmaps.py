@@ -12,8 +12,8 @@ networks, their conditions and subnets only.
 
 from __future__ import annotations
 
-import errno
 import _socket as socket
+import errno
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
