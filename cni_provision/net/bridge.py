@@ -6,7 +6,6 @@ import errno
 import struct
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from socket import AF_BRIDGE
 
 from cni_provision.net import container, link, rtnl
 from cni_provision.net.errors import NetError

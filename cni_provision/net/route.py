@@ -7,7 +7,6 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from socket import AF_INET, AF_INET6
 from typing import Optional, Union
 
 from cni_provision.net import rtnl
