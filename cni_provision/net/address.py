@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import struct
+from _socket import AF_INET, AF_INET6
 import time
 from collections.abc import Collection
 from dataclasses import dataclass

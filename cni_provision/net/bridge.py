@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from _socket import AF_BRIDGE
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import struct
+from _socket import AF_INET, AF_INET6
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Optional, Union
