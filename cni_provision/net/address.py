@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import ipaddress
 import struct
-from _socket import AF_INET, AF_INET6
 import time
+from _socket import AF_INET, AF_INET6
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
