@@ -48,7 +48,7 @@ from cni_provision.cni.types import (
     Result,
     Route,
 )
-from cni_provision.net import address, bridge, container, link, masquerade, nft, record, spoofcheck, sysctl
+from cni_provision.net import address, bridge, container, link, masquerade, record, spoofcheck
 from cni_provision.net.bridge import Vlan
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Link, Settings
@@ -169,22 +169,14 @@ def add(call: Call) -> Result:
             interface.configure(call, inside, both.inner, planned, detect_duplicates=net.detect_duplicates)
         if net.ipam and net.gateway:
             ensure_gateway(net, made, host, planned, undo)
-        port = both.outer if net.leave_down else await_port(host, both.outer)
-        result = whole_result(call, net, host, replace(both, outer=port), planned)
+        result = whole_result(call, net, host, both, planned)
         undo.keep()
     return result
 
 
 def ensure_bridge(host: Socket, net: Network) -> Link:
     vlan_filtering = bool(net.vlans)
-    made = bridge.ensure(host, net.bridge, mtu=net.mtu, promiscuous=net.promiscuous, vlan_filtering=vlan_filtering)
-    ignore_router_advertisements(net.bridge)
-    return made
-
-
-def ignore_router_advertisements(name: str) -> None:
-    """A container must not be able to give the host routes."""
-    sysctl.write_present({f"net/ipv6/conf/{name}/accept_ra": "0"})
+    return bridge.ensure(host, net.bridge, mtu=net.mtu, promiscuous=net.promiscuous, vlan_filtering=vlan_filtering)
 
 
 def plug(call: Call, net: Network, made: Link, host: Socket, inside: Socket, undo: Undo) -> Pair:
@@ -198,7 +190,7 @@ def connect_port(mine: Attachment, net: Network, host: Socket, outer: Link) -> N
     if net.hairpin or net.isolated:
         bridge.set_port(host, outer, hairpin=net.hairpin, isolated=net.isolated)
     bridge.join(host, outer, net.vlans, keep_default=net.keep_default_vlan)
-    ignore_router_advertisements(outer.name)
+    pair.ignore_router_advertisements(net.bridge, outer.name)
     link.change(host, outer, Settings(up=True, alias=pair.alias(mine)))
 
 
@@ -236,19 +228,21 @@ def ensure_gateway(net: Network, made: Link, host: Socket, planned: Result, undo
     pair.forward(wanted)
 
 
-def await_port(host: Socket, outer: Link) -> Link:
-    port = link.wait_until_operational(host, outer.name, PORT_SECONDS)
-    if port.operstate != link.OPERSTATE_UP:
-        raise CNIError(INTERNAL, f"bridge port in error state: `{port.name}` has operational state {port.operstate}")
-    return port
+def await_port(host: Socket, outer: Link) -> None:
+    if outer.operstate != link.OPERSTATE_UP:
+        port = link.wait_until_operational(host, outer.name, PORT_SECONDS)
+        if port.operstate != link.OPERSTATE_UP:
+            problem = f"`{port.name}` has operational state {port.operstate}"
+            raise CNIError(INTERNAL, f"bridge port in error state: {problem}")
 
 
 def whole_result(call: Call, net: Network, host: Socket, both: Pair, planned: Result) -> Result:
     """The interfaces as they are now: a bridge's MAC address may have changed with its first port."""
-    made = link.get(host, net.bridge)
-    interfaces = [described(made), described(both.outer), described(both.inner, call.netns)]
-    if net.ipam and net.gateway and net.vlan:
-        interfaces.append(described(link.get(host, net.gateway_link)))
+    names = [net.gateway_link] if net.ipam and net.gateway and net.vlan else []
+    made, outer, *gateways = link.get_all(host, net.bridge, both.outer.name, *names)
+    if not net.leave_down:
+        await_port(host, outer)
+    interfaces = [described(made), described(outer), described(both.inner, call.netns), *map(described, gateways)]
     dns = interface.dns(call, planned)
     return replace(planned, cni_version=call.version, interfaces=tuple(interfaces), dns=dns)
 
@@ -268,22 +262,18 @@ def check(call: Call) -> None:
 
 def differences(call: Call, net: Network, expected: Result, host: Socket, inside: Socket) -> Iterator[str]:
     """What is not as ADD left it, as sentences."""
-    made, inner = link.find(host, net.bridge), link.find(inside, call.ifname)
-    on_host = {one.name: one for one in expected.interfaces if not one.sandbox}
-    in_container = {one.name: one for one in expected.interfaces if one.sandbox == call.netns}
-    yield from container.unlike(made, net.bridge, "bridge", on_host)
-    yield from container.unlike(inner, call.ifname, "veth", in_container)
-    if made is None or inner is None or inner.kind != "veth":
+    made = link.find(host, net.bridge)
+    yield from container.unlike(made, net.bridge, "bridge", interface.by_name(expected))
+    both = yield from pair.ends(call, expected, host, inside)
+    if made is None or both is None:
         return
-    outer = link.by_index(host, inner.parent)
-    yield from container.unlike(outer, outer.name, "veth", on_host)
     yield from bridge.port_differences(
-        host, made, outer, hairpin=net.hairpin, isolated=net.isolated, expected=net.vlans
+        host, made, both.outer, hairpin=net.hairpin, isolated=net.isolated, expected=net.vlans
     )
     if made.promiscuous != net.promiscuous:
         yield f"`{made.name}` is {'' if made.promiscuous else 'not '}promiscuous"
     if net.check_source:
-        yield from spoofcheck.missing(attachment(call, "bridge").owner, outer.name, inner.mac)
+        yield from spoofcheck.missing(attachment(call, "bridge").owner, both.outer.name, both.inner.mac)
     if net.leave_down:
         return
     yield from interface.missing(call, inside, expected)
@@ -300,8 +290,7 @@ def status(call: Call) -> None:
         found = link.find(host, net.bridge)
     if found and found.kind != "bridge":
         raise CNIError(NOT_AVAILABLE, f'"{net.bridge}" already exists but is not a bridge')
-    if (net.masquerade or net.check_source) and not nft.program():
-        raise CNIError(NOT_AVAILABLE, "the program `nft` is not installed; `ipMasq` and `macspoofchk` need it")
+    pair.require_program(net)
     ipam.status(call)
 
 

@@ -69,7 +69,7 @@ BANNED_IN_PLUGINS = {
 BANNED_MODULES = {"signal", "locale", "multiprocessing", "pty"}
 # in a thread inside a namespace these show that of the process
 MISLEADING = ("/proc/net", "/proc/self", "/sys/class/net")
-ONLY_INSIDE = {"os.open", "socket.socket", "fcntl.ioctl", "descriptors.extend", "_open"}
+ONLY_INSIDE = {"os.open", "socket.socket", "fcntl.ioctl", "descriptors.extend", "_open_file"}
 
 
 def name_of(file: Path) -> str:

@@ -8,16 +8,18 @@ from dataclasses import replace
 
 from cni_provision.attach import ipam
 from cni_provision.cni.call import Call
-from cni_provision.cni.results import decode_result
+from cni_provision.cni.results import dns_of
 from cni_provision.cni.types import (
     DNS,
     INVALID_CONFIG,
     NOT_AVAILABLE,
+    UNDECODABLE,
     CNIError,
     Interface,
     IPInterface,
     Result,
 )
+from cni_provision.cni.values import Config
 from cni_provision.net import container, link, single, sysctl
 from cni_provision.net.link import Link
 from cni_provision.net.record import Attachment
@@ -66,7 +68,7 @@ def complete(call: Call, inside: Socket, inner: Link, planned: Result, *, detect
 
 def dns(call: Call, planned: Result) -> DNS:
     """The network's `dns`, else IPAM's."""
-    return decode_result({"dns": call.config.get("dns")}, call.version).dns or planned.dns
+    return dns_of(Config({"dns": call.config.get("dns")}, "", UNDECODABLE).mapping("dns")) or planned.dns
 
 
 def remove(call: Call, kind: str) -> None:
@@ -84,14 +86,18 @@ def previous(call: Call) -> Result:
     return call.prev_result
 
 
+def by_name(result: Result, sandbox: str = "") -> dict[str, Interface]:
+    """The interfaces of one side: the host's, or those of a container."""
+    return {one.name: one for one in result.interfaces if one.sandbox == sandbox}
+
+
 def check(call: Call, kind: str, unlike: Callable[[Link], Iterable[str]] = lambda found: ()) -> None:
     """CHECK of one that stands alone; `unlike` says what is not as it should be of what is special to its kind."""
     expected = previous(call)
     ipam.check(call)
-    planned = {one.name: one for one in expected.interfaces if one.sandbox == call.netns}
     with Socket(call.netns_fd) as inside:
         found = link.find(inside, call.ifname)
-        wrong = container.unlike(found, call.ifname, kind, planned)
+        wrong = container.unlike(found, call.ifname, kind, by_name(expected, call.netns))
         if found and not wrong:
             wrong = [*unlike(found), *missing(call, inside, expected)]
     refuse(call, wrong)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import Any, Optional, Protocol
 
 from cni_provision.attach import ipam
-from cni_provision.attach.interface import addresses
+from cni_provision.attach.interface import addresses, by_name
 from cni_provision.cni.call import Call
-from cni_provision.cni.types import IPAddress, IPInterface, Result
+from cni_provision.cni.types import NOT_AVAILABLE, CNIError, IPAddress, IPInterface, Result
 from cni_provision.net import container, link, masquerade, nft, record, reference, spoofcheck, sysctl
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Settings
@@ -34,6 +34,11 @@ def plug(mine: Attachment, host: Socket, inside: Socket, inner: Settings, outer:
     pair = container.connect(host, inside, inner, outer, note=lambda name: record.write(mine, Made(name)))
     undo.later(link.delete, host, pair.outer)
     return pair
+
+
+def ignore_router_advertisements(*names: str) -> None:
+    """A container must not be able to give the host routes by these interfaces."""
+    sysctl.write_present({f"net/ipv6/conf/{name}/accept_ra": "0" for name in names})
 
 
 def alias(mine: Attachment) -> Optional[str]:
@@ -67,6 +72,12 @@ def add_rules(mine: Attachment, pair: Pair, own: list[IPInterface], wanted: Rule
         masquerade.ensure(mine.owner, own)
 
 
+def require_program(wanted: Rules) -> None:
+    """For STATUS: rules could be made."""
+    if (wanted.masquerade or wanted.check_source) and not nft.program():
+        raise CNIError(NOT_AVAILABLE, "the program `nft` is not installed; `ipMasq` and `macspoofchk` need it")
+
+
 def take_off_rules(mine: Attachment, made: Made) -> None:
     if "spoofcheck" in made.rules:
         spoofcheck.remove(mine.owner)
@@ -89,6 +100,20 @@ def delete(call: Call, mine: Attachment, wanted: Rules) -> None:
             steps.callback(ipam.delete, call)
             steps.callback(container.unplug, mine, made, call.netns_fd)
         record.remove(mine)
+
+
+def ends(call: Call, expected: Result, host: Socket, inside: Socket) -> Generator[str, None, Optional[Pair]]:
+    """Both ends, and what is not as ADD left it of them, as sentences; None where one of them is missing."""
+    inner = link.find(inside, call.ifname)
+    yield from container.unlike(inner, call.ifname, "veth", by_name(expected, call.netns))
+    if inner is None or inner.kind != "veth":
+        return None
+    outer = link.find_index(host, inner.parent)
+    if outer is None:
+        yield f"the host's end of `{call.ifname}` is gone"
+        return None
+    yield from container.unlike(outer, outer.name, "veth", by_name(expected))
+    return Pair(outer, inner)
 
 
 def gc(call: Call, plugin: str) -> None:

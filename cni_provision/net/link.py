@@ -191,6 +191,11 @@ def get(socket: Socket, name: str) -> Link:
     return decode(socket.ask(finding(name)))
 
 
+def get_all(socket: Socket, *names: str) -> list[Link]:
+    """As `get`, for several in one round trip."""
+    return [decode(answer) for answer in socket.ask_all(*map(finding, names))]
+
+
 def find_index(socket: Socket, index: int) -> Link | None:
     try:
         return by_index(socket, index)

@@ -44,6 +44,8 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
+U32 = struct.Struct("=HHI")  # an attribute that is a number
+CODE = struct.Struct("=i")  # at the start of an acknowledgement: the negative errno
 DUMP_ATTEMPTS = 5  # a dump that changes of other parties interrupt each time is used as it is, as in the reference
 RECEIVE = 1 << 16  # the kernel sends at most 32 KiB at once
 PER_DATAGRAM = 50  # requests: the acknowledgements of some 250 fit into a socket's buffer
@@ -114,7 +116,7 @@ def u16(kind: int, value: int) -> bytes:
 
 
 def u32(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("=I", value))
+    return U32.pack(U32.size, kind, value)
 
 
 def text(kind: int, value: str) -> bytes:
@@ -176,7 +178,7 @@ def acknowledgement(message: Message, sent: bytes = b"") -> tuple[int, str]:
 
     Where the kernel only points into the message that was `sent`, header included, the text there explains.
     """
-    code = -struct.unpack_from("=i", message.body)[0] if len(message.body) >= 4 else 0
+    code = -CODE.unpack_from(message.body)[0] if len(message.body) >= CODE.size else 0
     if not message.flags & NLM_F_ACK_TLVS:
         return code, ""
     start = 4
@@ -235,11 +237,24 @@ class Socket:
 
     def ask(self, request: Request) -> bytes:
         """The one answer to a question. No acknowledgement is asked for: it would be a second datagram to receive."""
-        sent = self._send([request], 0)
-        message = next(self._received(self._sequence))
-        if message.kind == NLMSG_ERROR:
-            raise request.refused(*acknowledgement(message, *sent))
-        return message.body
+        return self.ask_all(request)[0]
+
+    def ask_all(self, *requests: Request) -> list[bytes]:
+        """As `ask`, for several in one datagram; NetlinkError for the first that has no answer."""
+        sent = self._send(requests, 0)
+        first = self._sequence - len(requests) + 1
+        answers: list[bytes] = []
+        refusals: list[NetlinkError] = []
+        for message in self._received(first):
+            index = message.sequence - first
+            if message.kind == NLMSG_ERROR:
+                refusals.append(requests[index].refused(*acknowledgement(message, sent[index])))
+            answers.append(message.body)
+            if message.sequence == self._sequence:
+                break
+        if refusals:
+            raise refusals[0]
+        return answers
 
     def dump(self, kind: int, body: bytes, operation: str) -> list[bytes]:
         """The bodies of a whole table, asked for again while changes by others interrupt it."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 
 from cni_provision.net import netns
 from cni_provision.net.errors import NetError
@@ -30,10 +29,13 @@ def path(key: str) -> str:
 
 def read(key: str, netns_fd: int | None = None) -> str:
     """FileNotFoundError where this kernel has no such parameter."""
-    with _opened([key], os.O_RDONLY, netns_fd) as descriptors:
+    descriptors = _open([key], os.O_RDONLY, netns_fd)
+    try:
         if key not in descriptors:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path(key))
         return _value(descriptors[key])
+    finally:
+        _close(descriptors.values())
 
 
 def write(key: str, value: str, netns_fd: int | None = None) -> None:
@@ -50,11 +52,14 @@ def write_present(values: Mapping[str, str], netns_fd: int | None = None) -> set
 
     Each is opened once, to read and to write: a second visit to the namespace costs as much as five parameters.
     """
-    with _opened(values, os.O_RDWR, netns_fd) as descriptors:
+    descriptors = _open(values, os.O_RDWR, netns_fd)
+    try:
         for key, descriptor in descriptors.items():
             if _value(descriptor) != values[key]:
                 _set(descriptor, key, values[key])
-        return values.keys() - descriptors.keys()
+    finally:
+        _close(descriptors.values())
+    return values.keys() - descriptors.keys()
 
 
 def _value(descriptor: int) -> str:
@@ -66,26 +71,24 @@ def _set(descriptor: int, key: str, value: str) -> None:
     try:
         os.pwrite(descriptor, value.encode(), 0)
     except OSError as error:
-        code = errno.EROFS if error.errno == errno.EBADF else error.errno or 0  # see `_open`
+        code = errno.EROFS if error.errno == errno.EBADF else error.errno or 0  # see `_open_file`
         raise NetError(code, f"cannot write `{value}` to `{path(key)}`: {os.strerror(code)}") from error
 
 
-@contextmanager
-def _opened(keys: Collection[str], flags: int, netns_fd: int | None) -> Iterator[dict[str, int]]:
+def _open(keys: Collection[str], flags: int, netns_fd: int | None) -> dict[str, int]:
     """A descriptor of each parameter that there is, in one visit to the namespace."""
     files = [path(key) for key in keys]
     descriptors: list[int | None] = []
     try:
         with netns.inside(netns_fd):
-            descriptors.extend(_open(file, flags) for file in files)
-        yield {key: one for key, one in zip(keys, descriptors) if one is not None}
-    finally:
-        for descriptor in descriptors:
-            if descriptor is not None:
-                os.close(descriptor)
+            descriptors.extend(_open_file(file, flags) for file in files)
+    except BaseException:
+        _close(one for one in descriptors if one is not None)
+        raise
+    return {key: one for key, one in zip(keys, descriptors) if one is not None}
 
 
-def _open(file: str, flags: int) -> int | None:
+def _open_file(file: str, flags: int) -> int | None:
     """To be read only where nobody may write (`/proc/sys` of a container): it may have the right value already."""
     try:
         return os.open(file, flags | os.O_CLOEXEC)
@@ -93,5 +96,10 @@ def _open(file: str, flags: int) -> int | None:
         return None
     except OSError as error:
         if flags == os.O_RDWR and error.errno in (errno.EROFS, errno.EACCES):
-            return _open(file, os.O_RDONLY)
+            return _open_file(file, os.O_RDONLY)
         raise NetError(error.errno or 0, f"cannot open `{file}`: {error.strerror}") from error
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

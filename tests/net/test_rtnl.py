@@ -102,3 +102,31 @@ def test_a_dump_is_longer_than_one_datagram(netns_fd: int) -> None:
             link.create(socket, link.bridge(), Settings(name=f"many{number}"))
         assert {one.name for one in link.dump(socket)} >= {f"many{number}" for number in range(60)}
         assert link.get(socket, "many7").name == "many7", "the answers of the dump are used up"
+
+
+@pytest.mark.root
+def test_the_first_refusal_of_a_datagram_is_told(netns_fd: int) -> None:
+    """The kernel goes on after it: what comes later is done as well."""
+    taken, other = (link.creating(link.bridge(), Settings(name=name)) for name in ("br0", "br1"))
+    with Socket(netns_fd) as socket:
+        socket.perform(taken)
+        with pytest.raises(NetlinkError, match="cannot make bridge interface `br0`: File exists"):
+            socket.perform(taken, other, link.finding("absent"))
+        assert socket.perform(taken._replace(tolerated=(errno.EEXIST,)), link.finding("br1"))
+        assert [one.name for one in link.get_all(socket, "br1", "br0")] == ["br1", "br0"]
+
+
+@pytest.mark.root
+def test_one_question_of_several_has_no_answer(netns_fd: int) -> None:
+    with Socket(netns_fd) as socket:
+        with pytest.raises(NetlinkError, match="cannot find interface `absent`: No such device"):
+            link.get_all(socket, "lo", "absent", "lo")
+        assert link.get(socket, "lo").name == "lo", "no answer is left over"
+
+
+@pytest.mark.root
+def test_more_requests_than_fit_into_a_datagram(netns_fd: int) -> None:
+    names = [f"many{number}" for number in range(rtnl.PER_DATAGRAM + 9)]
+    with Socket(netns_fd) as socket:
+        socket.perform(*(link.creating(link.bridge(), Settings(name=name)) for name in names))
+        assert {one.name for one in link.dump(socket)} >= set(names)

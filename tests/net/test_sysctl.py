@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from cni_provision.net import link, sysctl
@@ -52,3 +55,26 @@ def test_parameters_that_may_be_absent(netns_fd: int) -> None:
     assert sysctl.write_present({absent: "1", present: "1"}, netns_fd) == {absent}
     assert sysctl.read(present, netns_fd) == "1"
     assert sysctl.write_present({present: "1"}, netns_fd) == set()
+
+
+@pytest.mark.root
+def test_where_nobody_may_write_the_right_value_is_enough() -> None:
+    key = "net/ipv4/conf/lo/arp_notify"
+    code = f"""
+import ctypes, os
+from cni_provision.net import sysctl
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x00020000) == 0
+assert libc.mount(b"none", b"/", None, 0x44000, None) == 0, "private"
+assert libc.mount(b"/proc/sys", b"/proc/sys", None, 0x1000, None) == 0, "bind"
+assert libc.mount(b"none", b"/proc/sys", None, 0x1021, None) == 0, "read-only"
+sysctl.write({key!r}, sysctl.read({key!r}))
+try:
+    sysctl.write({key!r}, "1")
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == f"cannot write `1` to `/proc/sys/{key}`: Read-only file system\n", done.stderr

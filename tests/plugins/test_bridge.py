@@ -385,7 +385,7 @@ def test_a_fault_at_each_message_to_the_kernel_leaves_nothing(host, make_namespa
             assert outcome.result["msg"], outcome
         nothing_left(host, container, network)
         container.end()
-    assert 15 < number < 59
+    assert 10 < number < 59
 
 
 def needs_vlan_filtering(host) -> None:
