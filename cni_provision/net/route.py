@@ -20,7 +20,7 @@ MESSAGE = struct.Struct("=BBBBBBBBI")
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 7, 8, 15
 RTAX_MTU, RTAX_ADVMSS = 2, 8
 RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
-SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_ANY = 0, 253, 254, 255
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Route:
     advmss: int = 0
     source: Optional[IPAddress] = None
     type: int = RTN_UNICAST
+    protocol: int = RTPROT_BOOT  # who made it; 0 to delete it whoever that was
 
     def __str__(self) -> str:
         via = f" via {self.gateway}" if self.gateway is not None else ""
@@ -48,7 +49,7 @@ def encode(route: Route) -> bytes:
     family = AF_INET if route.destination.version == 4 else AF_INET6
     table = route.table if route.table < 256 else 0
     prefix = route.destination.prefixlen
-    body = MESSAGE.pack(family, prefix, 0, 0, table, RTPROT_BOOT, route.scope, route.type, 0)
+    body = MESSAGE.pack(family, prefix, 0, 0, table, route.protocol, route.scope, route.type, 0)
     if prefix:
         body += rtnl.attribute(RTA_DST, route.destination.network_address.packed)
     if route.gateway is not None:
@@ -63,7 +64,7 @@ def encode(route: Route) -> bytes:
 
 def decode(body: bytes) -> Route:
     """A route from an RTM_NEWROUTE message; of a multipath route only what all paths share."""
-    family, prefix, _, _, table, _, scope, kind, _ = MESSAGE.unpack_from(body)
+    family, prefix, _, _, table, protocol, scope, kind, _ = MESSAGE.unpack_from(body)
     found = rtnl.attributes(body, MESSAGE.size)
     metrics = rtnl.attributes(found.get(RTA_METRICS, b""))
 
@@ -82,6 +83,7 @@ def decode(body: bytes) -> Route:
         advmss=rtnl.number(metrics.get(RTAX_ADVMSS, b"")),
         source=address(RTA_PREFSRC),
         type=kind,
+        protocol=protocol,
     )
 
 
