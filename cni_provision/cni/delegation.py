@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from cni_provision.cni.outcome import Outcome
 
@@ -24,10 +24,10 @@ def carried(digests: Mapping[str, str]) -> Execute:
     Only where CNI_PATH has that very file: another one may do something else.
     """
 
-    def execute(plugin_type: str, environment: Mapping[str, str], stdin: bytes) -> Outcome:
+    def execute(plugin_type: str, environment: Mapping[str, str], stdin: bytes) -> Union[Outcome, Plugin]:
         path = _find(plugin_type, environment)
         if plugin_type in digests and _digest(path) == digests[plugin_type]:
-            return _call(_plugin(plugin_type), environment, stdin)
+            return _plugin(plugin_type)
         return _execute(path, environment, stdin)
 
     return execute
@@ -48,10 +48,10 @@ def _execute(path: str, environment: Mapping[str, str], stdin: bytes) -> Outcome
 
 
 def _digest(path: str) -> str:
-    import hashlib
+    from cni_provision.cni.digest import sha256
 
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+    with open(path, "rb", buffering=0) as file:
+        return sha256(file.read())
 
 
 def _plugin(plugin_type: str) -> Plugin:
@@ -59,11 +59,3 @@ def _plugin(plugin_type: str) -> Plugin:
 
     plugin: Plugin = importlib.import_module(f"plugins.{plugin_type.replace('-', '_')}").PLUGIN
     return plugin
-
-
-def _call(plugin: Plugin, environment: Mapping[str, str], stdin: bytes) -> Outcome:
-    from cni_provision.cni import skel
-
-    outcome = skel.run(plugin, environment, stdin)
-    sys.stderr.write(outcome.stderr)
-    return outcome
