@@ -1,6 +1,7 @@
-"""The guest: a small Debian as a kernel and an initial RAM file system, built once and kept.
+"""Debian for virtual machines, made with mmdebstrap, built once and kept below the cache folder.
 
-The whole root is the initial RAM file system, so that the guest needs no disk and no driver before its modules.
+Here is what all recipes share, and the guest that runs tests: its whole root is the initial RAM file system, so that
+it needs no disk and no driver before its modules. `tests.vm.disk` makes machines with systemd and a disk.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,10 @@ NOT_NEEDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/u
 SECONDS_TO_BUILD = 900
 
 
+class CannotBuild(Exception):
+    """No mirror, no room, or a recipe that is wrong; with what was said."""
+
+
 @dataclass(frozen=True)
 class Image:
     """Files to boot from; `root` is a cpio archive that others can be appended to."""
@@ -45,21 +50,31 @@ def folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "cni-provision-vm"
 
 
-def ensure(where: Path) -> Image:
-    """The image in `where`, built anew when it is not of this recipe."""
-    image, stamp = Image(where / "vmlinuz", where / "root.cpio"), where / "recipe"
-    if not stamp.exists() or stamp.read_text() != recipe():
+def kept(where: Path, recipe: str, build: Callable[[Path], None]) -> Path:
+    """`where`, filled anew by `build` when it is not of this recipe."""
+    stamp = where / "recipe"
+    if not stamp.exists() or stamp.read_text() != recipe:
         where.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(dir=where) as scratch:
-            build(Path(scratch), image)
-        stamp.write_text(recipe())
-    return image
+        build(where)
+        stamp.write_text(recipe)
+    return where
 
 
-def recipe() -> str:
-    own = b"".join(file.read_bytes() for file in (Path(__file__), Path(cpio.__file__), *sorted(GUEST.iterdir())))
-    return f"{hashlib.sha256(own).hexdigest()} {' '.join(pinned())}\n"
+def digest_of(files: Iterable[Path], *facts: str) -> str:
+    """What a recipe is told by: the bytes of the files that make it, and whatever else it depends on."""
+    own = b"".join(file.read_bytes() for file in files)
+    return f"{hashlib.sha256(own).hexdigest()} {' '.join(facts)}\n"
+
+
+def ensure(where: Path) -> Image:
+    """The guest that runs tests."""
+    recipe = digest_of((Path(__file__), Path(cpio.__file__), *sorted(GUEST.iterdir())), *pinned())
+    try:
+        kept(where, recipe, build)
+    except CannotBuild as error:
+        pytest.fail(str(error))
+    return Image(where / "vmlinuz", where / "root.cpio")
 
 
 def pinned() -> list[str]:
@@ -67,30 +82,39 @@ def pinned() -> list[str]:
     return [f"{name}=={importlib.metadata.version(name)}" for name in LIBRARIES]
 
 
-def build(scratch: Path, image: Image) -> None:
-    debian, libraries = scratch / "debian.tar", scratch / "site"
+def build(where: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=where) as scratch:
+        debian, libraries = Path(scratch, "debian.tar"), Path(scratch, "site")
+        debootstrap(debian, PACKAGES)
+        run(
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
+            f"--python-version={PYTHON}", f"--target={libraries}", *pinned(),
+        )  # fmt: skip
+        with tarfile.open(debian) as tar, (where / "root.cpio").open("wb") as out:
+            (where / "vmlinuz").write_bytes(content(tar, next(one for one in tar if "/vmlinuz-" in one.name)))
+            writer = cpio.Writer(out)
+            for member in tar:
+                if not member.name.startswith("./boot/"):
+                    copy(tar, member, writer)
+            add_tree(writer, libraries, LIBRARY_FOLDER)
+            writer.file("init", (GUEST / "init").read_bytes(), executable=True)
+            writer.file("opt/agent.py", (GUEST / "agent.py").read_bytes())
+            writer.close()
+
+
+def debootstrap(target: Path, packages: Sequence[str], *options: str) -> None:
+    """A small Debian as a tar archive, or as a folder where `target` has no suffix. Raises CannotBuild."""
     exclude = [f"--dpkgopt=path-exclude={glob}" for glob in NOT_NEEDED]
-    run("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", *exclude, SUITE, str(debian))
-    run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
-        f"--python-version={PYTHON}", f"--target={libraries}", *pinned(),
-    )  # fmt: skip
-    with tarfile.open(debian) as tar, image.root.open("wb") as out:
-        image.kernel.write_bytes(content(tar, next(one for one in tar if "/vmlinuz-" in one.name)))
-        writer = cpio.Writer(out)
-        for member in tar:
-            if not member.name.startswith("./boot/"):
-                copy(tar, member, writer)
-        add_tree(writer, libraries, LIBRARY_FOLDER)
-        writer.file("init", (GUEST / "init").read_bytes(), executable=True)
-        writer.file("opt/agent.py", (GUEST / "agent.py").read_bytes())
-        writer.close()
+    run("mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", *exclude, *options, SUITE, str(target))
 
 
 def run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS_TO_BUILD)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS_TO_BUILD)
+    except subprocess.TimeoutExpired as error:
+        raise CannotBuild(f"`{argv[0]}` took more than {SECONDS_TO_BUILD} s") from error
     if done.returncode:
-        pytest.fail(f"cannot build the guest: `{argv[0]}` ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        raise CannotBuild(f"`{argv[0]}` ended with {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -17,18 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import cpio
+from tests.vm import cpio, qemu
 from tests.vm.image import Image, add_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ("cni_provision", "plugins", "templates", "tests")
 MEMORY_MIB = 2048
 SECONDS_TO_BOOT = 180
-QEMU = (
-    "qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2",
-    "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-)  # fmt: skip
-KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off"
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,8 @@ def boot(image: Image, scratch: Path) -> Iterator[Machine]:
     with_project(image.root, files)
     here, there = socket.socket(socket.AF_UNIX), str(wire)
     argv = [
-        *QEMU, "-kernel", str(image.kernel), "-initrd", str(files), "-append", KERNEL_ARGUMENTS,
-        "-serial", f"file:{console}", "-serial", f"unix:{there},server=on,wait=on",
+        *qemu.argv(MEMORY_MIB, "-no-reboot"), "-kernel", str(image.kernel), "-initrd", str(files),
+        "-append", qemu.KERNEL_ARGUMENTS, "-serial", f"file:{console}", "-serial", f"unix:{there},server=on,wait=on",
     ]  # fmt: skip
     with here, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
