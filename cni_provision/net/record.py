@@ -123,6 +123,12 @@ def of_network(plugin: str, network: str) -> list[Record]:
     return [one for one in found if one and (one[0].plugin, one[0].network) == wanted]
 
 
+def of_plugin(plugin: str) -> Iterator[Record]:
+    """The records of one plugin in all networks, read one by one: who looks for one stops there."""
+    found = (_read(name) for name in _names() if name.endswith(f".{plugin}"))
+    return (one for one in found if one and one[0].plugin == plugin)
+
+
 def every() -> list[Record]:
     """All records that can be read, in the order of their files' names."""
     return [one for one in map(_read, sorted(_names())) if one]
