@@ -212,7 +212,8 @@ def with_gateways(net: Network, given: Result) -> Result:
 
 def gateway_addresses(result: Result) -> list[IPInterface]:
     """As the bridge has them: with the prefix length of the container's."""
-    found = (ip_interface((ip.gateway, ip.address.network.prefixlen)) for ip in result.ips if ip.gateway is not None)
+    with_one = ((ip.gateway, ip.address) for ip in result.ips if ip.gateway is not None)
+    found = (ip_interface((gateway.packed, own.network.prefixlen)) for gateway, own in with_one)
     return list(dict.fromkeys(found))
 
 

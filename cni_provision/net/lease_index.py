@@ -88,7 +88,7 @@ class Index:
         return f"{FORMAT} {about.st_dev} {about.st_ino} {about.st_mtime_ns}\n", about.st_mtime_ns
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._place, name)
+        return f"{self._place}/{name}"
 
     def _write(self, name: str, content: str, flag: int) -> None:
         try:

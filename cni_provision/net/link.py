@@ -25,6 +25,9 @@ IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BR_VLAN_FILTERING, IFLA_VLAN_ID, VETH_INFO_PEER = 7, 1, 1
 IFLA_MACVLAN_MODE, IFLA_MACVLAN_BC_QUEUE_LEN, IFLA_IPVLAN_MODE = 1, 7, 1
+SHOWN = frozenset(
+    (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_IFALIAS)
+)
 RTEXT_FILTER_SKIP_STATS = 8
 OPERSTATE_UP = 6
 IMPOSSIBLE_MTU = 0xFFFFFFFF
@@ -159,8 +162,7 @@ def ipvlan(mode: int) -> Kind:
 def decode(body: bytes) -> Link:
     """A link from an RTM_NEWLINK message."""
     _, _, index, flags, _ = INFO.unpack_from(body)
-    found = rtnl.attributes(body, INFO.size)
-    value, number, string = found.get, rtnl.number, rtnl.string
+    value, number, string = rtnl.chosen(body, INFO.size, SHOWN).get, rtnl.number, rtnl.string
     info = value(IFLA_LINKINFO, b"")
     return Link(
         index=index,
