@@ -114,18 +114,27 @@ static struct ifinfomsg link_of(int socket, const char *name) {
     return found;
 }
 
+/* One of each, as our plugins make them: see QUEUES in net/container.py. */
+static void put_queues(struct nlmsghdr *head) {
+    int one = 1;
+    put(head, IFLA_NUM_TX_QUEUES, &one, 4);
+    put(head, IFLA_NUM_RX_QUEUES, &one, 4);
+}
+
 static void make_pair(int socket, const Work *work, const char *outer, int master) {
     Buffer buffer;
     struct ifinfomsg none = {0};
     struct nlmsghdr *head = message(&buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &none, sizeof none);
     put_text(head, IFLA_IFNAME, outer);
     put(head, IFLA_MASTER, &master, 4);
+    put_queues(head);
     struct rtattr *info = put(head, IFLA_LINKINFO, NULL, 0);
     put(head, IFLA_INFO_KIND, "veth", 4);
     struct rtattr *data = put(head, IFLA_INFO_DATA, NULL, 0);
     struct rtattr *peer = put(head, VETH_INFO_PEER, &none, sizeof none);
     put_text(head, IFLA_IFNAME, work->ifname);
     put(head, IFLA_NET_NS_FD, &work->container, 4);
+    put_queues(head);
     end(head, peer);
     end(head, data);
     end(head, info);
