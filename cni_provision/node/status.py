@@ -126,12 +126,13 @@ def supported_versions(path: str) -> list[str]:
 
 
 def verify(request: Request) -> Reply:
-    """Run the checks and the probe on what is there, after `work["repair"]` where that is asked for."""
+    """The checks and the probe on what is there, after `work["repair"]`; with `work["contents"]` as `plugins`."""
     from cni_provision.node.apply import outcomes_of
 
     findings = _repaired() if request.work.get("repair") is True else ()
     outcomes = outcomes_of(request)
-    return Reply(generation=generation.history().number, outcomes=outcomes, findings=findings, facts=observe.facts())
+    facts = plugins(request).facts if request.work.get("contents") else observe.facts()
+    return Reply(generation=generation.history().number, outcomes=outcomes, findings=findings, facts=facts)
 
 
 def _repaired() -> tuple[NodeFinding, ...]:
