@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,12 +48,11 @@ CALLS = (
     "fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "link",
     "linkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat",
     "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "utimensat", "fsync", "fdatasync",
-    "connect", "sendto", "sendmsg", "execve", "clone", "clone3", "fork", "vfork", "mount", "ioctl", "fcntl", "flock",
+    "connect", "sendto", "sendmsg", "execve", "clone", "clone3", "fork", "vfork", "mount", "wait4", "flock",
 )  # fmt: skip
 LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)")
 OPENS_TO_WRITE = re.compile(r"O_(CREAT|TRUNC|WRONLY|RDWR)")
 NO_FILE = re.compile(r"^\d+<(pipe|socket|/dev/null|anon)")
-HARMLESS = ("ioctl", "fcntl", "execve")  # of the interpreter's own start, and of looking at files
 
 
 @dataclass(frozen=True)
@@ -65,26 +63,41 @@ class Call:
     number: int
     text: str
 
+    @property
+    def arguments(self) -> str:
+        """What stands between the parentheses, without what was answered."""
+        return self.text.partition("(")[2].rpartition(" = ")[0].rpartition(")")[0]
+
 
 def images(node: Node) -> tuple[Tree, Tree]:
-    """The node before and after the run that will be hurt; it is left in the first."""
+    """The node before and after the run that will be hurt; it is left in the first, saved as `old`."""
     node.shell(f"sysctl -qw {FORWARDING}=0")
     node.ask(TO_OLD, OLD.contents)
     node.shell(f'python3 -c "{GIVE.format(CAPABILITY)}"')
-    node.shell(f"mkdir /run/saved && cp -a --parents {FOLDERS} /run/saved")
+    save(node, "old")
     old = node.tree()
     node.ask(TO_NEW, NEW.contents)
     new = node.tree()
-    reset(node)
+    restore(node, "old")
     assert node.tree() == old != new
     return old, new
 
 
-def reset(node: Node) -> None:
-    """Back to the old state; blobs of the new one are not there, so that they must come again."""
+def save(node: Node, name: str) -> None:
+    """Keep all of the node for `restore`; blobs of the new state are not in `old`, so that they must come again."""
+    folder = f"/run/saved/{name}"
     node.shell(
-        f"for folder in {FOLDERS}; do find $folder -mindepth 1 -delete; done; rm -f /run/noted;"
-        f"cp -a /run/saved/* / && sysctl -qw {FORWARDING}=0"
+        f"mkdir -p {folder} && cp -a --parents {FOLDERS} {folder} && sysctl -n {FORWARDING} > {folder}.sysctl;"
+        f"if [ -e /run/noted ]; then touch {folder}.noted; fi"
+    )
+
+
+def restore(node: Node, name: str) -> None:
+    """The node as it was saved."""
+    folder = f"/run/saved/{name}"
+    node.shell(
+        f"for folder in {FOLDERS}; do find $folder -mindepth 1 -delete; done; rm -f /run/noted; cp -a {folder}/* /;"
+        f"sysctl -qw {FORWARDING}=$(cat {folder}.sysctl); if [ -e {folder}.noted ]; then touch /run/noted; fi"
     )
 
 
@@ -99,17 +112,22 @@ def is_whole(node: Node) -> bool:
     return bool(loaded) and set(loaded) <= known and all(f"/opt/cni/bin/{name}" in tree for name in named)
 
 
-def is_old_or_new(node: Node, old: Tree, new: Tree) -> bool:
-    """Files, the live value and the reload agree with each other."""
+def which(node: Node, old: Tree, new: Tree) -> str:
+    """`old` or `new` where files, the live value and the reload agree with each other, else what does not."""
     forwarding, tree = node.shell(f"sysctl -n {FORWARDING}").strip(), node.tree()
-    is_new = tree == new and forwarding == "1" and node.path("/run/noted").exists()
-    return is_new or (tree == old and forwarding == "0")
+    if tree == new and forwarding == "1" and node.path("/run/noted").exists():
+        return "new"
+    if tree == old and forwarding == "0":
+        return "old"
+    wrong = {path for path in {*tree, *old, *new} if tree.get(path) not in (old.get(path), new.get(path))}
+    return f"mixed: forwarding {forwarding}, noted {node.path('/run/noted').exists()}, {sorted(tree)}, {wrong}"
 
 
-def hurt(node: Node, asked: Request, call: str, effect: str, number: int) -> Ended:
-    """Ask, with the `number`-th `call` hurt."""
-    inject = f"inject={call}:{effect}:when={number}"
-    trace = ["strace", "-qq", "-o", "/run/trace", "-e", f"trace={call}", "-e", inject]
+def hurt(node: Node, asked: Request, *effects: str) -> Ended:
+    """Ask, with effects such as `rename:signal=KILL:when=3`."""
+    injected = [word for effect in effects for word in ("-e", f"inject={effect}")]
+    traced = ",".join(effect.partition(":")[0] for effect in effects)
+    trace = ["strace", "-qq", "-y", "-s", "200", "-o", "/run/trace", "-e", f"trace={traced}", *injected]
     return node.ask(asked, NEW.contents, trace=trace)
 
 
@@ -137,17 +155,12 @@ def _mutating(lines: Sequence[str]) -> Iterator[Call]:
 
 
 def _changes(name: str, arguments: str) -> bool:
-    if name in HARMLESS:
-        return False
     if name == "openat":
         return bool(OPENS_TO_WRITE.search(arguments)) and "/dev/null" not in arguments
-    return not NO_FILE.match(arguments)
+    return name != "execve" and not NO_FILE.match(arguments)
 
 
 def die_half_way(node: Node) -> None:
     """Leave an apply behind that was killed between its commit point and its end."""
-    for number in itertools.count(8):
-        hurt(node, TO_NEW, "rename", "signal=KILL", number)
-        if node.path(COMMITTED).exists():
-            return
-        reset(node)
+    hurt(node, TO_NEW, "rename:signal=KILL:when=11")
+    assert node.path(COMMITTED).exists()
