@@ -19,7 +19,7 @@ loaders    which network each container runtime chooses in a folder, and why
 protocol   what a plugin is told (environment, stdin)    (pure)
 outcome    what an execution left, and what that means   (pure)
 steps      operations as generators of steps, and how a thread performs them
-invoke     find an executable and run it; offspring: end it with all that it started
+search     find an executable; invoke: run it; offspring: end it with all that it started
 locks      between processes, threads and tasks
 cache      what was attached: libcni's own files
 operations ADD, CHECK, DEL, GC, STATUS, VERSION for networks, as generators

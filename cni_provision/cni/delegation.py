@@ -34,9 +34,9 @@ def carried(digests: Mapping[str, str]) -> Execute:
 
 
 def _find(plugin_type: str, environment: Mapping[str, str]) -> str:
-    from cni_provision.cni import invoke
+    from cni_provision.cni import search
 
-    return invoke.find(plugin_type, environment.get("CNI_PATH", "").split(os.pathsep))
+    return search.find(plugin_type, environment.get("CNI_PATH", "").split(os.pathsep))
 
 
 def _execute(path: str, environment: Mapping[str, str], stdin: bytes) -> Outcome:

@@ -1,4 +1,4 @@
-"""Find a plugin's executable and run it.
+"""Run a plugin's executable.
 
 Children are made with `posix_spawn` and watched with one `epoll`: no import of `subprocess` (10 ms, and a plugin
 delegates on every call). When a call fails, everything that it has started ends with it (`offspring`).
@@ -10,15 +10,14 @@ import errno
 import os
 import select
 import signal
-import stat
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 
-from cni_provision.cni import names, offspring
+from cni_provision.cni import offspring
 from cni_provision.cni.outcome import Outcome, tail
 from cni_provision.cni.steps import Wait, drive, wait
-from cni_provision.cni.types import INTERNAL, INVALID_CONFIG, IO_FAILURE, CNIError
+from cni_provision.cni.types import INTERNAL, IO_FAILURE, CNIError
 
 MAX_OUTPUT = 16 << 20  # bytes of stdout, and of stderr
 BUSY_SECONDS = 5.0  # how long an executable that is being replaced is tried again
@@ -26,20 +25,6 @@ HELD_SECONDS = 1.0  # how long what a plugin left behind may keep its stdout or 
 
 _CHUNK = 65536
 _REAP_SECONDS = 0.2
-
-
-def find(plugin_type: str, path: Iterable[str]) -> str:
-    """The first regular file of that name in the folders of CNI_PATH. Raises CNIError 7, in libcni's words."""
-    names.check_plugin(plugin_type)
-    folders = [folder for folder in path if folder]
-    if not folders:
-        raise CNIError(INVALID_CONFIG, "no paths provided")
-    for folder in folders:
-        candidate = os.path.join(folder, plugin_type)
-        with suppress(OSError):
-            if stat.S_ISREG(os.stat(candidate).st_mode):
-                return candidate
-    raise CNIError(INVALID_CONFIG, f'failed to find plugin "{plugin_type}" in path [{" ".join(folders)}]')
 
 
 def execute(program: str, environment: Mapping[str, str], stdin: bytes, timeout: float | None = None) -> Outcome:

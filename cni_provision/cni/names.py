@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
-
 from cni_provision.cni.types import INVALID_CONFIG, INVALID_ENVIRONMENT, UNKNOWN_CONTAINER, CNIError
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_SIGNS = _FIRST | set("_.-")
 MAX_IFNAME = 15  # IFNAMSIZ without its zero
 
 
 def check_container_id(container_id: str) -> None:
     if not container_id:
         raise CNIError(UNKNOWN_CONTAINER, "missing containerID")
-    if not _NAME.fullmatch(container_id):
+    if not _is_name(container_id):
         raise CNIError(INVALID_ENVIRONMENT, "invalid characters in containerID", container_id)
 
 
 def check_network(name: str) -> None:
     if not name:
         raise CNIError(INVALID_CONFIG, "missing network name")
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         raise CNIError(INVALID_CONFIG, "invalid characters found in network name", name)
 
 
@@ -41,3 +40,7 @@ def check_plugin(plugin_type: str) -> None:
         raise CNIError(INVALID_CONFIG, "no plugin name provided")
     if "/" in plugin_type or plugin_type in (".", "..") or "\0" in plugin_type:
         raise CNIError(INVALID_CONFIG, f"invalid plugin name: {plugin_type}")
+
+
+def _is_name(text: str) -> bool:
+    return text[:1] in _FIRST and _SIGNS.issuperset(text)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cni_provision.cni import invoke, locks, names, protocol, versions
+from cni_provision.cni import invoke, locks, names, protocol, search, versions
 from cni_provision.cni.cache import Cached, ResultCache
 from cni_provision.cni.config import NetworkConfig, PluginConfig
 from cni_provision.cni.outcome import Outcome, raise_failure, result_of
@@ -208,7 +208,7 @@ class Operations:
             if self.elsewhere:
                 outcome = yield Run(plugin_type, environment, told)
             else:
-                program = invoke.find(plugin_type, self.path)
+                program = search.find(plugin_type, self.path)
                 outcome = yield from invoke.execution(program, environment, told, self.timeout)
         except BaseException as error:
             outcome = replace(outcome, stderr=str(error) or type(error).__name__)

@@ -17,31 +17,6 @@ LeftRunning = Callable[[], list[int]]
 pytestmark = pytest.mark.usefixtures("no_new_descriptors")
 
 
-def test_finds_the_first_regular_file(tmp_path: Path) -> None:
-    for folder in ("a", "b", "c"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "a" / "bridge").mkdir()
-    (tmp_path / "b" / "bridge").touch()
-    (tmp_path / "c" / "bridge").touch()
-    path = [str(tmp_path / folder) for folder in ("absent", "a", "b", "c")]
-    assert invoke.find("bridge", path) == str(tmp_path / "b" / "bridge")
-
-
-@pytest.mark.parametrize(
-    ("plugin_type", "path", "msg"),
-    [
-        ("bridge", ["/nowhere", "/never"], 'failed to find plugin "bridge" in path [/nowhere /never]'),
-        ("bridge", [""], "no paths provided"),
-        ("", ["/bin"], "no plugin name provided"),
-        ("../bin/sh", ["/bin"], "invalid plugin name: ../bin/sh"),
-    ],
-)
-def test_says_what_it_cannot_find(plugin_type: str, path: list[str], msg: str) -> None:
-    with pytest.raises(CNIError) as caught:
-        invoke.find(plugin_type, path)
-    assert (caught.value.code, caught.value.msg) == (7, msg)
-
-
 @pytest.mark.parametrize("timeout", [None, 20.0])
 def test_everything_goes_through(script: Script, timeout: float | None) -> None:
     program = script("p", 'echo "$CNI_COMMAND" >&2; cat; exit 3')

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cni_provision.cni import invoke
+from cni_provision.cni import invoke, search
 from cni_provision.cni.outcome import Outcome, result_of
 from cni_provision.cni.types import CNIError, Result
 
@@ -116,7 +116,7 @@ def test_a_call_inside_a_call_ends_only_its_own(script: Script, tmp_path: Path, 
 
 
 def test_vanishing_between_find_and_exec(script: Script) -> None:
-    program = invoke.find("p", [str(script("p", ANSWER).parent)])
+    program = search.find("p", [str(script("p", ANSWER).parent)])
     os.unlink(program)
     error = refused(Path(program))
     assert (error.code, error.msg) == (5, f"cannot execute plugin `{program}`: No such file or directory")

@@ -53,11 +53,11 @@ class Session:
 
     def plugins(self, name: str) -> list[str]:
         """The plugin of that name where there is one, else the plugins of a network; raises `CNIError`."""
-        from cni_provision.cni import invoke
+        from cni_provision.cni import search
         from cni_provision.cni.types import CNIError
 
         try:
-            invoke.find(name, self.place.path)
+            search.find(name, self.place.path)
             return [name]
         except CNIError as absent:
             try:
