@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Optional, Union
 
-from cni_provision.cni import invoke, namespace, skel
+from cni_provision.cni import invoke, namespace, search, skel
 from cni_provision.cni.outcome import Outcome
 from cni_provision.cni.skel import Plugin
 from cni_provision.cni.types import INTERNAL, IO_FAILURE, CNIError
@@ -204,7 +204,7 @@ class Service:
         """A delegate: the plugin itself where it is ours, else the launcher executes it."""
         folders = environment.get("CNI_PATH", "").split(os.pathsep)
         absolute = [os.path.join(conversation.caller.folder, each) for each in folders if each]
-        path = invoke.find(plugin_type, absolute)
+        path = search.find(plugin_type, absolute)
         return self._ours(path) or self._ask(conversation, path, environment.get("CNI_COMMAND", ""), stdin)
 
     def _ours(self, path: str) -> Optional[Plugin]:
