@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Optional
 
 from cni_provision.cni.call import Call
 from cni_provision.cni.types import INVALID_CONFIG, CNIError
 from cni_provision.cni.values import Config
 
-MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
 def mac(*given: str) -> Optional[str]:
     """The last one that is not empty, as the kernel writes it; None where all are."""
     chosen = next((one for one in reversed(given) if one), "")
-    if chosen and not MAC.fullmatch(chosen):
+    if chosen and not _is_mac(chosen):
         raise CNIError(INVALID_CONFIG, f"`{chosen}` is not a MAC address")
     return chosen.lower().replace("-", ":") or None
 
