@@ -8,6 +8,7 @@ from cni_provision.cni.call import Call
 from cni_provision.cni.types import INVALID_CONFIG, CNIError
 from cni_provision.cni.values import Config
 
+HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 def mac(*given: str) -> Optional[str]:
@@ -16,6 +17,11 @@ def mac(*given: str) -> Optional[str]:
     if chosen and not _is_mac(chosen):
         raise CNIError(INVALID_CONFIG, f"`{chosen}` is not a MAC address")
     return chosen.lower().replace("-", ":") or None
+
+
+def _is_mac(text: str) -> bool:
+    pairs = text.replace("-", ":").split(":")
+    return len(pairs) == 6 and all(len(each) == 2 and HEXADECIMAL.issuperset(each) for each in pairs)
 
 
 def mac_argument(call: Call) -> str:
