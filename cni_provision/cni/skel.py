@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from cni_provision.cni import names, namespace, versions
 from cni_provision.cni.call import Attachments, Call, Delegate, Execute, Plugin, internal, parse_args, perform
@@ -25,7 +26,7 @@ from cni_provision.cni.types import (
     CNIError,
     Result,
 )
-from cni_provision.cni.values import Config, decode_object, encode
+from cni_provision.cni.values import Config, decode_object, encode, pretty
 from cni_provision.cni.versions import ALL_VERSIONS, CURRENT
 
 __all__ = [
@@ -155,17 +156,17 @@ def _dispatch(request: _Request, command: str, config: Config, stdin: bytes) -> 
     if command not in _VERBS:
         raise CNIError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
     _check_version(request.plugin, command, config)
-    call = _call(request, command, config, stdin)
+    make = _call(request, command, config, stdin)
     if command not in _ATTACHED:
-        return _perform(request.plugin, call)
+        return _perform(request.plugin, make(netns_fd=None))
     may_be_gone = command == "DEL" or not request.plugin.needs_netns
     with namespace.opened(request.environment, request.netns_fd, may_be_gone=may_be_gone) as netns_fd:
-        return _perform(request.plugin, replace(call, netns_fd=netns_fd))
+        return _perform(request.plugin, make(netns_fd=netns_fd))
 
 
 def _perform(plugin: Plugin, call: Call) -> bytes:
     result = perform(plugin, call)
-    return encode(encode_result(result, call.version), indent=4) if result else b""
+    return pretty(encode_result(result, call.version)) if result else b""
 
 
 def _check_version(plugin: Plugin, command: str, config: Config) -> None:
@@ -179,10 +180,11 @@ def _check_version(plugin: Plugin, command: str, config: Config) -> None:
     versions.require(version, plugin.versions)
 
 
-def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Call:
-    """The call, without its namespace: that is opened after everything here has been checked."""
+def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Callable[..., Call]:
+    """The call but for `netns_fd`: the namespace is opened after everything here has been checked."""
     attached = command in _ATTACHED
-    return Call(
+    return partial(
+        Call,
         command=command,
         container_id=request.variable("CNI_CONTAINERID") if attached else "",
         netns=request.variable("CNI_NETNS") if attached else "",
@@ -193,7 +195,6 @@ def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Call
         prev_result=_previous(command, config),
         runtime_config=config.mapping("runtimeConfig"),
         valid_attachments=_valid_attachments(config) if command == "GC" else frozenset(),
-        netns_fd=None,
         stdin=stdin,
         environment=request.environment,
         execute=request.execute,
@@ -223,7 +224,7 @@ def _failed(error: BaseException, version: str, debug: str) -> Outcome:
     answer = {"cniVersion": version, "code": error.code, "msg": error.msg}
     if error.details:
         answer["details"] = error.details
-    return Outcome(1, encode(answer, indent=4), _traceback(error) if debug else "")
+    return Outcome(1, pretty(answer), _traceback(error) if debug else "")
 
 
 def _traceback(error: BaseException) -> str:

@@ -20,6 +20,7 @@ NAMESPACES = ("mnt", "user", "net", "pid")
 NEEDED = 1 << 12 | 1 << 21  # CAP_NET_ADMIN, CAP_SYS_ADMIN
 SO_PEERPIDFD = 77  # Linux 6.5; the same number on every architecture that we are built for
 
+_LINKS = tuple(f"ns/{name}" for name in NAMESPACES)  # to read them takes half as long as to ask for their inodes
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _KNOWN_FILES = 256
 
@@ -30,9 +31,9 @@ class Stranger(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process is: device and inode of its namespaces and of its root, and the mount that its root is on."""
+    """Where a process is: its namespaces by number; device and inode of its root, and the mount that this is on."""
 
-    namespaces: tuple[tuple[int, int], ...]
+    namespaces: tuple[str, ...]
     root: tuple[int, int, int]
 
 
@@ -80,8 +81,7 @@ def judge(stream: socket.socket, own: Place, files: Files, known: Mapping[str, o
 
 def place(process: int) -> Place:
     """Where the process is whose /proc folder this is a descriptor of."""
-    found = (os.stat(f"ns/{name}", dir_fd=process) for name in NAMESPACES)
-    return Place(tuple((each.st_dev, each.st_ino) for each in found), _root(process))
+    return Place(tuple([os.readlink(name, dir_fd=process) for name in _LINKS]), _root(process))
 
 
 def own_place() -> Place:

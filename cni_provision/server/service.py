@@ -41,7 +41,6 @@ class Conversation:
     caller: Caller
     plugin: Plugin
     request: Optional[Request] = None
-    network: str = ""
     turn: Optional[Turn] = None
     outcome: Optional[Outcome] = None
     said: list[str] = field(default_factory=list)  # what its delegates wrote to stderr
@@ -105,15 +104,15 @@ class Service:
             self.counters.lost()
             self.closed(conversation)
             return
-        conversation.network = network_of(conversation.request.stdin)
         if self._take_turn(conversation):
             self._perform(conversation)
 
     def _take_turn(self, conversation: Conversation) -> bool:
+        assert conversation.request
         if conversation.verb not in ORDERED:
             return True
-        names = (conversation.variable(name) for name in ("CNI_CONTAINERID", "CNI_IFNAME"))
-        key = (conversation.network, *names, conversation.plugin.name)
+        variable = conversation.request.environment.get
+        key = (variable("CNI_CONTAINERID", ""), variable("CNI_IFNAME", ""), conversation.plugin.name)
         start = partial(self.workers.submit, partial(self.perform, conversation))
         conversation.turn = Turn(key, start)
         return self.turns.take(conversation.turn)
@@ -181,7 +180,7 @@ class Service:
         text = log.words(
             plugin=conversation.plugin.name,
             verb=told or "none",
-            network=conversation.network,
+            network=network_of(conversation.request.stdin) if conversation.request else "",
             container=conversation.variable("CNI_CONTAINERID"),
             ifname=conversation.variable("CNI_IFNAME"),
             ms=f"{ran.seconds * 1000:.2f}",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Optional
 
-Key = tuple[str, ...]  # network, container id, ifname, plugin
+Key = tuple[str, ...]  # container id, ifname, plugin: a container has no two interfaces of one name
 
 
 @dataclass(eq=False)

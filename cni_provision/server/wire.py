@@ -62,11 +62,11 @@ def frame(kind: bytes, payload: bytes) -> bytes:
 def decode_request(payload: bytes) -> Request:
     """Raises `Broken`."""
     head, found, stdin = payload.partition(b"\0\0")
-    plugin, *variables = head.split(b"\0")
-    pairs = [os.fsdecode(each).partition("=") for each in variables]
+    plugin, *variables = os.fsdecode(head).split("\0")
+    pairs = [each.partition("=") for each in variables]
     if not found or not plugin or not all(separator for _, separator, _ in pairs):
         raise Broken("a request that is none")
-    return Request(os.fsdecode(plugin), {name: value for name, _, value in pairs}, stdin)
+    return Request(plugin, {name: value for name, _, value in pairs}, stdin)
 
 
 def encode_request(request: Request) -> bytes:
