@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ _LAST = "last_reserved_ip."
 _LOCK = "lock"
 _LINE_BREAK = "\r\n"
 TRIES = 64  # addresses one after the other that are tried before the directory is listed
-_ADDRESS = re.compile(r"\d+(\.\d+){3}|[0-9a-f]*:[0-9a-f:.]*")
+_IPV6_SIGNS = frozenset("0123456789abcdef:.")
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,7 @@ class Store:
                 self._unlink(name)
 
     def _names(self) -> list[str]:
-        return [name for name in os.listdir(self.directory) if _ADDRESS.fullmatch(name)]
+        return [name for name in os.listdir(self.directory) if _is_address(name)]
 
     def _content(self, name: str) -> str:
         """Nothing where there is no such lease."""

@@ -6,7 +6,6 @@ So a node can be switched to our plugins while containers run. Everything is ask
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from cni_provision.cni.digest import sha512
@@ -35,6 +34,8 @@ def remove_spoofcheck(container_id: str, ifname: str) -> None:
 
 def remove_chains(family: int, table: str, base: str, chains: Sequence[str]) -> None:
     """Delete chains, and the rules of `base` that jump to them, in one transaction."""
+    import re  # costs milliseconds, and few calls come here
+
     found = with_rules(family, table, chains)
     if not found:
         return
@@ -59,6 +60,8 @@ def with_rules(family: int, table: str, chains: Sequence[str]) -> list[str]:
 
 
 def deletions(family: int, table: str, chain: str, pattern: str) -> list[str]:
+    import re
+
     where = f"{FAMILIES[family]} {table} {chain}"
     listed = nft.run(f"list chain {where}\n")
     rules = [line for line in listed.splitlines() if re.search(pattern, line)]
