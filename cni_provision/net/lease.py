@@ -325,3 +325,11 @@ def _lock_file(directory: str) -> int:
     except FileNotFoundError:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         return os.open(path, flags, 0o600)
+
+
+def _is_address(name: str) -> bool:
+    head, colon, _ = name.partition(":")
+    if colon:
+        return "." not in head and _IPV6_SIGNS.issuperset(name)
+    parts = name.split(".")
+    return len(parts) == 4 and all(part.isdecimal() for part in parts)

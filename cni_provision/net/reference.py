@@ -34,11 +34,11 @@ def remove_spoofcheck(container_id: str, ifname: str) -> None:
 
 def remove_chains(family: int, table: str, base: str, chains: Sequence[str]) -> None:
     """Delete chains, and the rules of `base` that jump to them, in one transaction."""
-    import re  # costs milliseconds, and few calls come here
-
     found = with_rules(family, table, chains)
     if not found:
         return
+    import re  # costs milliseconds, and few calls come here
+
     jump = "|".join(map(re.escape, found))
     commands = deletions(family, table, base, rf"(jump|goto) ({jump})\b")
     commands += [f"{verb} chain {FAMILIES[family]} {table} {name}" for verb in ("flush", "delete") for name in found]
