@@ -41,7 +41,8 @@ class Diagnostic:
     """One mistake or warning: what is wrong, where, and how to mend it.
 
     `width` is the number of columns under which carets are drawn. `related` are further places with a
-    note each (the other declaration of a duplicate, the template line that used a value).
+    note each (the other declaration of a duplicate, the template line that used a value). `hidden`: a secret stands
+    in that very line of the file, so that the line is not shown.
     """
 
     message: str
@@ -51,6 +52,7 @@ class Diagnostic:
     width: int = 1
     severity: str = "error"  # "error" or "warning"
     related: tuple[tuple[Place, str], ...] = field(default=())
+    hidden: bool = False
 
 
 class CniProvisionError(Exception):

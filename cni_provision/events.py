@@ -59,6 +59,7 @@ class DiagnosticFound(Event):
     hint: str | None = None
     node: str | None = None
     related: Sequence[Mapping[str, Any]] | None = None
+    hidden: bool | None = None  # the line itself holds a secret
 
 
 @dataclass(frozen=True)

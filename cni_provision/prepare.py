@@ -106,11 +106,11 @@ def _present(inventory: Inventory) -> list[Node]:
 
 def _rendered(inventory: Inventory) -> _Rendered:
     nodes = _present(inventory)
-    drawing, found = renderer(nodes), _Rendered()
+    drawing, found = renderer(nodes, inventory.hiding), _Rendered()
     warnings: list[Diagnostic] = []
     for node in nodes:
         _render_node(node, drawing, found, warnings)
-    found.warnings = once(warnings)
+    found.warnings = inventory.hiding.all_of(once(warnings))
     return found
 
 
@@ -172,7 +172,7 @@ def _raise_all(
     for node in _present(inventory):
         mistakes += prepare_checks.problems(node, rendered.conflists[node.name], offers[node.name], builtin)
     if mistakes:
-        raise Mistakes(once(mistakes))
+        raise Mistakes(inventory.hiding.all_of(once(mistakes)))
 
 
 def builtin_versions() -> dict[str, tuple[str, ...]]:

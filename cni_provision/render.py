@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as Folder
 
 from cni_provision import conflist, data, render_parameters
 from cni_provision.conflist_shape import Problem
 from cni_provision.errors import Diagnostic, Mistakes, UserError
+from cni_provision.inventory.hiding import Hiding
 from cni_provision.inventory.model import Network, Node, Value
 from cni_provision.render_explain import LITERAL, Attempt, DoubleKey, Mistake, of_parameter
 from cni_provision.render_parameters import Signature
-from cni_provision.render_template import OMIT, Templates, without_omitted
+from cni_provision.render_template import OMIT, TemplateFailed, Templates, without_omitted
 
 VARIABLE_FOLDERS = ("group_vars", "host_vars")
 
@@ -44,6 +45,7 @@ class Rendering:
     cni_version: str = ""
     secret: bool = False
     mistakes: tuple[Mistake, ...] = ()
+    secrets: tuple[str, ...] = ()  # parameters that are typed so
 
     def conflist(self, network: Network) -> Conflist | None:
         """The conflist of a network that gave this; None if it gave mistakes."""
@@ -55,10 +57,14 @@ class Rendering:
 
 
 class Renderer:
-    """Renders networks; what was rendered from the same values before is not rendered again."""
+    """Renders networks; what was rendered from the same values before is not rendered again.
 
-    def __init__(self, templates: Templates) -> None:
+    `hiding` is told of the parameters that templates type as `secret`.
+    """
+
+    def __init__(self, templates: Templates, hiding: Hiding | None = None) -> None:
         self.templates = templates
+        self.hiding = hiding or Hiding()
         self._known: dict[tuple[str, ...], Rendering] = {}
         self._reads_node: dict[str, bool] = {}
 
@@ -80,17 +86,21 @@ class Renderer:
 
     def _render(self, network: Network, node: Node, foreign: frozenset[str]) -> Rendering:
         template, given = network.template or LITERAL, _given(network)
+        typed: tuple[str, ...] = ()
         try:
             signature = self.templates.signature(template)
+            typed = signature.secrets(given)
+            self.hiding.add([given[name] for name in typed])
             wrong = render_parameters.check(signature, given)
             if wrong:
-                return Rendering(mistakes=tuple(_of_parameters(network, problem) for problem in wrong))
+                return Rendering(mistakes=tuple(_of_parameters(network, problem) for problem in wrong), secrets=typed)
             variables = _variables(signature, given, network, node)
             text = self.templates.render(template, variables) if network.template else _literal(network, given)
         except UserError as error:
-            return Rendering(mistakes=(_unusable(error),))
-        secret = bool(signature.secrets(given) or network.secrets)
-        return _judged(Attempt(self.templates, template, network, variables, given, text, secret), foreign)
+            return Rendering(mistakes=(_unusable(error, secret=bool(typed or network.secrets)),), secrets=typed)
+        secret = bool(typed or network.secrets)
+        attempt = Attempt(self.templates, template, network, variables, given, text, secret)
+        return replace(_judged(attempt, foreign), secrets=typed)
 
 
 def _judged(attempt: Attempt, foreign: frozenset[str]) -> Rendering:
@@ -140,9 +150,15 @@ def _of_parameters(network: Network, problem: Problem) -> Mistake:
     return Mistake(problem, of_parameter(network, problem.path) if problem.path else ())
 
 
-def _unusable(error: UserError) -> Mistake:
-    """A template that is not there (the network names it wrongly), or cannot be evaluated (its own line)."""
-    return Mistake(Problem((), error.message, error.hint), None if error.place else ("template",), error.place)
+def _unusable(error: UserError, *, secret: bool) -> Mistake:
+    """A template that is not there (the network names it wrongly), or cannot be evaluated (its own line).
+
+    What an evaluation says may tell a `secret` in a form of its own.
+    """
+    message = error.message
+    if secret and isinstance(error, TemplateFailed) and not error.undefined:
+        message = f"template `{error.template}` fails on a secret"
+    return Mistake(Problem((), message, error.hint), None if error.place else ("template",), error.place)
 
 
 def template_folders(nodes: Iterable[Node]) -> tuple[Folder, ...]:
@@ -158,9 +174,9 @@ def _inventory_folder(file: Folder) -> Folder:
     return above[-1].parent if above else file.parent
 
 
-def renderer(nodes: Iterable[Node]) -> Renderer:
+def renderer(nodes: Iterable[Node], hiding: Hiding | None = None) -> Renderer:
     """A renderer with all templates that these nodes may name."""
-    return Renderer(Templates(template_folders(nodes)))
+    return Renderer(Templates(template_folders(nodes)), hiding)
 
 
 def render(node: Node, foreign: frozenset[str] = frozenset()) -> tuple[Conflist, ...]:
@@ -178,8 +194,16 @@ def diagnostics(
 ) -> tuple[Diagnostic, ...]:
     """What the renderings of one node's networks have to say."""
     return tuple(
-        mistake.diagnostic(network, node)
+        without_secret_line(mistake.diagnostic(network, node), network, rendering.secrets)
         for network, rendering in pairs
         for mistake in rendering.mistakes
         if mistake.problem.severity == severity
     )
+
+
+def without_secret_line(found: Diagnostic, network: Network, secrets: Iterable[str]) -> Diagnostic:
+    """The diagnostic, whose line is not shown if one of these parameters is written there too."""
+    places = [network.places.get(("parameters", name)) for name in secrets]
+    here = found.place
+    same = any(here and place and (here.file, here.line) == (place.file, place.line) for place in places)
+    return replace(found, hidden=True) if same else found

@@ -148,9 +148,7 @@ class Templates:
             raise UserError(f"template `{name}`: {str(error.message).rstrip('.')}", place=place) from error
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             place = self._raised_at(error, name)
-            raise UserError(
-                f"template `{name}`: {str(error).rstrip('.')}", place=place, hint=_hint(error, variables)
-            ) from error
+            raise TemplateFailed(name, error, place, _hint(error, variables)) from error
 
     def _raised_at(self, error: BaseException, name: str) -> Place:
         """The innermost template line of a traceback: Jinja gives its frames the template's file and line."""
@@ -158,6 +156,15 @@ class Templates:
         if not frames:
             return self.place(name + ENDING, 0)
         return self.place(Path(frames[-1].filename).name, frames[-1].lineno or 0)
+
+
+class TemplateFailed(UserError):
+    """A template that could not be evaluated; `undefined`: because of a name in it, not of a value."""
+
+    def __init__(self, template: str, error: BaseException, place: Place, hint: str | None) -> None:
+        super().__init__(f"template `{template}`: {str(error).rstrip('.')}", place=place, hint=hint)
+        self.template = template
+        self.undefined = UNDEFINED.search(str(error)) is not None
 
 
 def _hint(error: BaseException, variables: Iterable[str]) -> str | None:

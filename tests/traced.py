@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CALLS = "execve,execveat,write,pwrite64,writev"
-STRACE = ("strace", "-f", "-y", "-v", "-s", "100000000", "-e", f"trace={CALLS}", "-e", "signal=none")
+STRACE = ("strace", "-f", "-y", "-v", "-s", "65536", "-e", f"trace={CALLS}", "-e", "signal=none")
 FILE = re.compile(r"\w+\(\d+<(/[^>]*)>")
 NO_FILES = re.compile(r"(?:pipe|socket|anon_inode|UNIX|TCP|NETLINK)\b|/dev/(?:null|pts|tty|ptmx)")
 

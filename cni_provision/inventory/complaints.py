@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cni_provision.errors import Diagnostic, Mistakes, NeedsAnsible, Place, UserError
+from cni_provision.inventory.hiding import Hiding
 from cni_provision.inventory.located import Located, Spot
 
 Key = tuple[Place | None, str]
@@ -19,7 +20,8 @@ class Complaints:
     """Collects diagnostics; the same rule broken at the same place is one, however many nodes it hits.
 
     `rule` names what was broken where the message differs between nodes (a templated address). `node` is the one
-    that is being read, `explain` finds the variables behind a templated value of it.
+    that is being read, `explain` finds the variables behind a templated value of it. `hiding` is told of every secret
+    in the course of time, so that what is told in the end is without them.
     """
 
     errors: dict[Key, Diagnostic] = field(default_factory=dict)
@@ -28,6 +30,7 @@ class Complaints:
     nodes: dict[Key, set[str]] = field(default_factory=dict)
     node: str | None = None
     explain: Callable[[Located], Related] | None = None
+    hiding: Hiding = field(default_factory=Hiding)
 
     def error(
         self,
@@ -80,7 +83,7 @@ class Complaints:
 
     def told_warnings(self) -> tuple[Diagnostic, ...]:
         """The warnings in order of place."""
-        return in_order(self.warnings.values())
+        return in_order(self.hiding.all_of(self.warnings.values()))
 
     def raise_any(self) -> None:
         """Raise `NeedsAnsible` if that is all there is, `Mistakes` if there is anything else."""
@@ -92,6 +95,7 @@ class Complaints:
             raise Mistakes(in_order(found))
 
     def _told(self, key: Key, diagnostic: Diagnostic) -> Diagnostic:
+        diagnostic = self.hiding.of(diagnostic)
         others = len(self.nodes.get(key, ())) - 1
         if others < 1:
             return diagnostic

@@ -50,15 +50,25 @@ class DeclarationReader:
         self.complaints.node, self.complaints.explain = scope.name, scope.related
         self.warn_of_strangers(scope)
         merged = {name: self.merged(scope, name) for name in fields_of(Declarations)}
+        secrets = self.secrets(merged)
         pairs = {name: self.pairs(merged[name], name) for name in ("networks", "plugins")}
         values: dict[str, Any] = {name: self.value(merged[name], name) for name in merged if name not in pairs}
         values["networks"] = tuple(network for network, _ in pairs["networks"] or ())
         values["plugins"] = self.sources(scope, pairs["plugins"]) if pairs["plugins"] is not None else BUILTIN
         given = {name: value for name, value in values.items() if value is not None}
-        declarations = Declarations(**given, secrets=secrets_of(merged))
+        declarations = Declarations(**given, secrets=secrets)
         self.check_verified(declarations, scope)
         self.check_pruned(declarations, scope)
         return declarations, self.networks(scope.name, pairs["networks"] or [])
+
+    def secrets(self, merged: Mapping[str, Located | None]) -> frozenset[Path]:
+        """The paths of all that is secret, the field's name first; no mistake shows what stands there."""
+        found = [
+            ((name, *path), item) for name, located in merged.items() if located for path, item in located.secrets()
+        ]
+        for _, item in found:
+            self.complaints.hiding.add(item.plain)
+        return frozenset(path for path, _ in found)
 
     def pairs(self, merged: Located | None, name: str) -> Pairs | None:
         """The items of a declared list with where they stand, None if it is not declared."""
@@ -169,11 +179,6 @@ class DeclarationReader:
                     self.complaints.warning(
                         f"`{name}` is not a declaration of ours and is ignored", located.spot, hint
                     )
-
-
-def secrets_of(merged: Mapping[str, Located | None]) -> frozenset[Path]:
-    """The paths of all that is secret, the field's name first."""
-    return frozenset((name, *path) for name, located in merged.items() if located for path in located.secrets())
 
 
 def variables_of(scope: Scope, name: str) -> list[str]:

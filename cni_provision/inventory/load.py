@@ -22,7 +22,7 @@ from cni_provision.inventory.overlap import between_nodes
 from cni_provision.inventory.patterns import select
 from cni_provision.inventory.precedence import Precedence
 from cni_provision.inventory.reading import YAML_EXTENSIONS, Reading, default_paths
-from cni_provision.inventory.scope import Fleet, Scope
+from cni_provision.inventory.scope import Fleet, Scope, Taint
 from cni_provision.inventory.settings import READER_HINT, Settings, read_settings
 from cni_provision.inventory.tree import ALL, Tree
 from cni_provision.inventory.varsfiles import Sealed, Texts
@@ -77,7 +77,8 @@ class Loading:
         selected = self.selected(limit)
         nodes = self.nodes(fleet, selected)
         self.complaints.raise_any()
-        return Inventory(nodes, ", ".join(paths), self.digest(), self.complaints.told_warnings())
+        warnings = self.complaints.told_warnings()
+        return Inventory(nodes, ", ".join(paths), self.digest(), warnings, self.complaints.hiding)
 
     def fleet(self, paths: tuple[str, ...]) -> Fleet:
         """Groups, hosts and variables of all sources. Raises Mistakes if no host can be known."""
@@ -138,6 +139,7 @@ class Loading:
             variables=variables,
             group_names=lambda name: sorted(self.tree.groups_of(hosts[name].groups)),
             playbook_dir=os.path.abspath(self.playbook_dir) if self.playbook_dir else None,
+            taint=Taint(hiding=self.complaints.hiding),
         )
 
     def selected(self, limit: str | None) -> tuple[str, ...]:

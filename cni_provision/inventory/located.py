@@ -120,10 +120,10 @@ class Located:
                     yield (*path, step), self.key_spot(step).place
                 yield from child.key_places((*path, step))
 
-    def secrets(self, path: Path = ()) -> Iterator[Path]:
-        """The paths at and below this value of what is secret."""
+    def secrets(self, path: Path = ()) -> Iterator[tuple[Path, Located]]:
+        """What is secret at and below this value, with its path."""
         if self.secret:
-            yield path
+            yield path, self
         elif isinstance(self.value, (dict, list)):
             for step, child in self.value.items() if isinstance(self.value, dict) else enumerate(self.value):
                 yield from child.secrets((*path, step))

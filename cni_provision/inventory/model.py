@@ -13,6 +13,7 @@ from typing import Annotated, Any, NewType
 
 from cni_provision.errors import Diagnostic, Place
 from cni_provision.inventory import kinds
+from cni_provision.inventory.hiding import Hiding
 
 Value = Any  # a YAML value: str, int, float, bool, None, list, dict
 Path = tuple[str | int, ...]
@@ -175,9 +176,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every selected node, in Ansible's order, and the digest of all that was read."""
+    """Every selected node, in Ansible's order, and the digest of all that was read; `hiding` knows its secrets."""
 
     nodes: tuple[Node, ...]
     source: str
     digest: str
     warnings: tuple[Diagnostic, ...] = ()
+    hiding: Hiding = field(default_factory=Hiding, repr=False)

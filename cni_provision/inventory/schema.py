@@ -126,7 +126,7 @@ class Decoder:
             "place": located.place,
             "places": dict(located.places()),
             "key_places": dict(located.key_places()),
-            "secrets": frozenset(located.secrets()),
+            "secrets": frozenset(path for path, _ in located.secrets()),
         }
         internal = [item.name for item in dataclasses.fields(record) if item.metadata.get("internal")]
         right = {key: value for key, value in values.items() if key not in wrong}

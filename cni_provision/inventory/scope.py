@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cni_provision.errors import Diagnostic, NeedsAnsible, Place, UserError
 from cni_provision.inventory.complaints import did_you_mean
 from cni_provision.inventory.connection import CONNECTION_VARIABLES
+from cni_provision.inventory.hiding import Hiding, unquoted
 from cni_provision.inventory.lazy import LazyMapping, LazySequence, plain, settled
 from cni_provision.inventory.located import BROKEN, OMIT, VAULTED, Failed, Located, locate
 from cni_provision.inventory.model import Value
@@ -43,15 +44,22 @@ class TemplateFault(UserError):
 class Taint:
     """Whether the values that are being evaluated, the outermost first, have met a secret.
 
-    A template whose evaluation met one gives a secret, whatever it does with it.
+    A template whose evaluation met one gives a secret, whatever it does with it; `hiding` gets to know all of them.
     """
 
     open: list[bool] = field(default_factory=list)
+    hiding: Hiding = field(default_factory=Hiding)
 
-    def meet(self) -> None:
-        """The value that is being evaluated has met a secret."""
+    def meet(self, value: Any = None) -> None:
+        """The value that is being evaluated has met a secret, `value` if it is at hand."""
+        self.hiding.add(value)
         if self.open:
             self.open[-1] = True
+
+    @property
+    def met(self) -> bool:
+        """Whether the value that is being evaluated has met a secret until now."""
+        return bool(self.open) and self.open[-1]
 
     def begin(self) -> None:
         self.open.append(False)
@@ -193,12 +201,18 @@ class Scope:
             found = settled(value)
             value = None if found else plain(value)
         except UserError as error:
-            raise self.traced(error, located) from error
+            raise self.traced(error, located) from self.cause(error)
         except Exception as error:
-            raise self.failure(error, located) from error
+            raise self.failure(error, located) from self.cause(error)
         finally:
             secret = self.fleet.taint.end()
+        if secret:
+            self.fleet.taint.hiding.add(value)
         return found or locate(value, located, secret=secret)
+
+    def cause(self, error: Exception) -> Exception | None:
+        """The exception behind an error of a template, unless it may tell a secret."""
+        return None if self.fleet.taint.met else error
 
     def variable(self, name: str) -> Value:
         """The plain value of a variable. Raises KeyError, UserError."""
@@ -232,7 +246,7 @@ class Scope:
         else:
             value, secret = self.rendered(located)
         if secret:
-            self.fleet.taint.meet()
+            self.fleet.taint.meet(value)
         return value
 
     def rendered(self, located: Located) -> tuple[Any, bool]:
@@ -254,9 +268,9 @@ class Scope:
         try:
             return self.fleet.engine.evaluate(located.value, self.resolve)
         except UserError as error:
-            raise self.traced(error, located) from error
+            raise self.traced(error, located) from self.cause(error)
         except Exception as error:
-            raise self.failure(error, located) from error
+            raise self.failure(error, located) from self.cause(error)
 
     def resolve(self, name: str) -> Any:
         """What a template finds by a name: a variable of this node, or Jinja's `missing`."""
@@ -310,8 +324,9 @@ class Scope:
     def traced(self, error: UserError, located: Located) -> UserError:
         """The same error, at its own place if it has one, with the templates that led there."""
         if isinstance(error, NeedsAnsible) and error.place is None:
-            found = Diagnostic(error.message, located.place, error.hint, width=located.width)
-            return NeedsAnsible(error.message, place=located.place, hint=error.hint, found=(found,))
+            message = unquoted(error.message) if self.fleet.taint.met else error.message
+            found = Diagnostic(message, located.place, error.hint, width=located.width)
+            return NeedsAnsible(message, place=located.place, hint=error.hint, found=(found,))
         if isinstance(error, TemplateFault) and error.place != located.place:
             step = (located.place, "needed here")
             if step not in error.related:
@@ -336,11 +351,15 @@ class Scope:
                     located,
                     undefined=True,
                 )
+            if self.fleet.taint.met and name not in located.value:
+                return TemplateFault("something that the template names by a secret is not defined", located)
             known = getattr(error, "known", ()) or (*self.sealed.variables, *MAGIC)
             hint = did_you_mean(name, known) if name else None
             return TemplateFault(str(error), located, hint, undefined=True)
         if type(error).__name__ == "TemplateSyntaxError":
             return TemplateFault(f"bad template: {error}", located)
+        if self.fleet.taint.met:
+            return TemplateFault(f"the template fails on a secret ({type(error).__name__})", located)
         return TemplateFault(f"the template fails: {error}", located)
 
     def related(self, located: Located) -> tuple[tuple[Place, str], ...]:

@@ -70,6 +70,7 @@ def diagnostic(mistake: Diagnostic) -> DiagnosticFound:
         hint=mistake.hint,
         node=mistake.node,
         related=[related(where, note) for where, note in mistake.related] or None,
+        hidden=mistake.hidden or None,
     )
 
 

@@ -11,6 +11,7 @@ hint: did you mean `isGateway`?
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,10 +20,17 @@ from cni_provision.events import DiagnosticFound
 
 ReadLine = Callable[[str, int], "str | None"]
 COLORS = {"error": "red", "warning": "yellow"}
+BULLET = "•"
+SECRETIVE = re.compile(
+    r"""(?i)([\w-]*(?:passw|passphrase|secret|token|psk|credential|api_?key|private_?key)[\w-]*["']?\s*[:=]\s*)"""
+    r"""((?!!vault|["']?\{\{|[\[{>|])(?:"[^"]*"|'[^']*'|[^\s,}][^,}#]*))"""
+)
 
 
 def draw(found: DiagnosticFound, read_line: ReadLine, paint: Paint) -> list[str]:
     """The lines of one diagnostic; `read_line(file, number)` answers a source line or None."""
+    if found.hidden:
+        read_line = nothing
     lines = [paint(f"{found.severity}:", COLORS.get(found.severity, "bold"), "bold") + " " + headline(found)]
     if found.file:
         lines += excerpt(found.file, found.line, found.column, found.width, read_line, paint)
@@ -49,7 +57,7 @@ def excerpt(
     if source is None:
         return lines
     bar = paint("|", "cyan")
-    lines += [f"{gutter} {bar}", f"{paint(str(line), 'cyan')} {bar} {source.expandtabs(1)}"]
+    lines += [f"{gutter} {bar}", f"{paint(str(line), 'cyan')} {bar} {masked(source.expandtabs(1))}"]
     if column:
         room = max(1, len(source) - column + 1)
         lines.append(f"{gutter} {bar} {' ' * (column - 1)}{paint('^' * min(width or 1, room), 'red')}")
@@ -60,6 +68,15 @@ def related(place: Mapping[str, Any], read_line: ReadLine, paint: Paint) -> list
     """A further place: the other declaration, the template line that used the value."""
     drawn = excerpt(place["file"], place.get("line"), place.get("column"), place.get("width"), read_line, paint)
     return [f"{paint('note:', 'bold')} {place['message']}", *drawn]
+
+
+def masked(source: str) -> str:
+    """A source line with bullets for a value whose key says that it is a secret; templates are none."""
+    return SECRETIVE.sub(lambda found: found[1] + BULLET * len(found[2]), source)
+
+
+def nothing(file: str, number: int) -> None:
+    """Reads no line."""
 
 
 def line_of(file: str, number: int) -> str | None:
