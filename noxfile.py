@@ -35,7 +35,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no lab and no virtual machine."""
     install(session)
-    session.run("pytest", "-m", "not lab and not vm", *session.posargs)
+    session.run("pytest", "-m", "not lab and not vm and not kills", *session.posargs)
 
 
 @nox.session
@@ -50,6 +50,13 @@ def vm(session: nox.Session) -> None:
     """What this machine's kernel may lack, in a virtual machine under QEMU."""
     install(session)
     session.run("pytest", "-m", "vm", *session.posargs)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """Kill -9, a full disk and a broken one at every system call of an apply and of a recovery, as a table."""
+    install(session)
+    session.run("pytest", "-m", "kills", "-rP", *(session.posargs or ["tests/node/test_kills.py"]))
 
 
 @nox.session

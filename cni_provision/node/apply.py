@@ -144,6 +144,7 @@ def _record(request: Request, proposal: Proposal, number: int) -> Generation:
         states={**current.states, **image},
         owned=proposal.owned,
         found=proposal.found,
+        attributes=current.attributes,
         secret=tuple(sorted(secret)),
         reloads=_reloads(proposal),
         due=_due(proposal),

@@ -22,7 +22,8 @@ class Generation:
     """The record of one run.
 
     `states`: every key that this owner ever touched, as the run left it (None = absent). `owned`: those that
-    are still ours. `found`: the same keys as they were before us. `due`: names of reloads still to be done.
+    are still ours. `found`: the same keys as they were before us. `attributes`: labels, capabilities and access
+    lists by key, as files had them when they were last replaced or removed. `due`: names of reloads still to be done.
     `verified`: None = not asked. `rollback_of`: the generation that this one restored.
     `verify`: what was asked to prove it, so that a return to it is proved likewise.
     """
@@ -37,6 +38,7 @@ class Generation:
     states: dict[str, Optional[State]] = field(default_factory=dict)
     owned: tuple[str, ...] = ()
     found: dict[str, Optional[State]] = field(default_factory=dict)
+    attributes: dict[str, dict[str, str]] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
     reloads: tuple[Reload, ...] = ()
     due: tuple[str, ...] = ()

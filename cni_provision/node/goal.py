@@ -100,8 +100,14 @@ def _rollback(request: Request, history: History) -> Goal:
 
 def _return_to(then: Generation, now: Generation) -> Goal:
     desired = {key: state for key in then.owned if (state := then.states.get(key)) is not None}
-    returns = {key: then.states.get(key, now.found.get(key)) for key in now.states}
+    returns = {key: _as_then(key, then, now) for key in now.states}
     return Goal(desired, returns, then.reloads, tuple({*then.secret, *now.secret}))
+
+
+def _as_then(key: str, then: Generation, now: Generation) -> Optional[State]:
+    """What stood there then; what somebody else put there since, and we took over, was theirs then as well."""
+    ours = key in then.owned or then.found.get(key) == now.found.get(key)
+    return then.states.get(key, now.found.get(key)) if ours else now.found.get(key)
 
 
 def _without_others(goal: Goal, others: Mapping[str, Generation]) -> Goal:

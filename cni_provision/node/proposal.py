@@ -10,7 +10,7 @@ from cni_provision.node import observe
 from cni_provision.node.generation import Generation, History
 from cni_provision.node.goal import Goal, goal_of, reclaimed, with_shared_directories
 from cni_provision.node.protocol import Request
-from cni_provision.plan import Change, State, owned_after, plan
+from cni_provision.plan import Change, State, owned_after, plan, same
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ class Proposal:
     def found(self) -> dict[str, Optional[State]]:
         """What each key of the after-image was before any of us touched it."""
         now = {key: self._found_now(key) for key in self.after_image}
-        return {**now, **self.current.found}
+        return {**now, **{key: state for key, state in self.current.found.items() if not self._refilled(key)}}
+
+    def _refilled(self, key: str) -> bool:
+        """Whether somebody else has filled since what we let go, so that it is theirs that we find now."""
+        if key not in self.after_image or key in self.current.owned or key in self.others:
+            return False
+        return not same(self.observed.get(key), self.current.states.get(key))
 
     def _found_now(self, key: str) -> Optional[State]:
         return self.others[key].found.get(key) if key in self.others else self.observed.get(key)
@@ -72,11 +78,27 @@ def propose(request: Request, history: History) -> Proposal:
     goal = goal_of(request, history)
     observed = observe.states(_references(request, goal, current))
     goal = with_shared_directories(reclaimed(goal, observed, current), observed, current, others)
-    changes = tuple(plan(goal.desired, observed, goal.returns))
+    changes = without_used(plan(goal.desired, observed, goal.returns))
     directories = {key for key in goal.desired if key in others}
     narrowed = {key for key in current.owned if key not in goal.keys and key not in others}
     owned = {*owned_after(goal.desired, observed, {*goal.returns, *directories}), *narrowed}
     return Proposal(current, others, goal, observed, changes, tuple(sorted(owned)))
+
+
+def without_used(changes: list[Change]) -> tuple[Change, ...]:
+    """The changes but those that would remove a directory in which somebody else has something."""
+    going = {change.key.partition(":")[2] for change in changes if change.after is None}
+    used = set()
+    for change in changes:
+        path = change.key.partition(":")[2]
+        if path in going and change.kind == "directory" and not _holds_only(path, going):
+            going.remove(path)
+            used.add(change)
+    return tuple(change for change in changes if change not in used)
+
+
+def _holds_only(path: str, going: set[str]) -> bool:
+    return all(f"{path}/{name}" in going for name in observe.listed(path))
 
 
 def _references(request: Request, goal: Goal, current: Generation) -> dict[str, State]:

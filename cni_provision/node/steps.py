@@ -21,7 +21,7 @@ def as_directory(state: Optional[State]) -> Optional[File]:
 
 
 def keep(change: Change) -> dict[str, str]:
-    """Keep the bytes of a file that will be replaced or removed, or that becomes ours; its attributes."""
+    """Keep the bytes of a file that will be replaced or removed; its attributes."""
     before = as_file(change.before)
     if before is None:
         return {}
@@ -56,9 +56,9 @@ def _write_staged(file: File, attributes: dict[str, str]) -> None:
     files.remove(name)
     with files.opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
         blobs.copy(file.digest, descriptor)
-        os.fchown(descriptor, file.uid, file.gid)
-        os.fchmod(descriptor, file.mode)
-    files.set_attributes(name, attributes, file.label)
+        os.fchown(descriptor, file.uid, file.gid)  # takes capabilities away
+        files.set_attributes(name, attributes, file.label)
+        os.fchmod(descriptor, file.mode)  # an access list has a mode of its own
 
 
 def seal(change: Change) -> None:

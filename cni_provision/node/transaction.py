@@ -37,7 +37,7 @@ def run(record: Generation, changes: Collection[Change]) -> None:
     """Carry out `changes` and leave `record`; raises `Failure` with the old state restored."""
     journal = Journal(record, tuple(changes), record.due)
     try:
-        journal = replace(journal, attributes={step.key: steps.keep(step) for step in journal.steps})
+        journal = _with_attributes(journal)
         _stage(journal)
     except (OSError, Failure) as error:
         _abandon(journal)
@@ -50,6 +50,16 @@ def run(record: Generation, changes: Collection[Change]) -> None:
             left = _turn_around(journal, error)
             raise _failed(error, "; ".join(["what had begun was undone", *map(_words, left)])) from error
         _close(journal)
+
+
+def _with_attributes(journal: Journal) -> Journal:
+    """Keep what will be replaced; a file that comes back has the attributes with which it went."""
+    kept = {step.key: steps.keep(step) for step in journal.steps if steps.as_file(step.before)}
+    files.sync_directory(paths.BLOBS)
+    attributes = {**journal.record.attributes, **kept}
+    steps_only = {step.key: attributes.get(step.key, {}) for step in journal.steps}
+    record = replace(journal.record, attributes={key: each for key, each in attributes.items() if each})
+    return replace(journal, record=record, attributes=steps_only)
 
 
 def _failed(error: Exception, outcome: str) -> Failure:

@@ -90,6 +90,10 @@ class Node:
     def shell(self, script: str) -> str:
         return subprocess.run(self.enter(["sh", "-c", script]), check=True, capture_output=True, text=True).stdout
 
+    def python(self, script: str, *words: str) -> str:
+        argv = self.enter([sys.executable, "-ISc", script, *words])
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
     def write(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
         target = self.path(path)
         target.parent.mkdir(parents=True, exist_ok=True)

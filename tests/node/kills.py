@@ -18,7 +18,7 @@ LOADED = (".conf", ".conflist", ".json")
 FOLDERS = "/etc/cni /opt/cni /etc/sysctl.d /var/lib/cni-provision"
 FORWARDING = "net.ipv4.ip_forward"
 CAPABILITY = "0100000200200000000000000000000000000000"  # version 2, cap_net_raw effective and permitted
-GIVE = "import os; os.setxattr('/opt/cni/bin/bridge', 'security.capability', bytes.fromhex('{}'))"
+GIVE = "import os, sys; os.setxattr('/opt/cni/bin/bridge', 'security.capability', bytes.fromhex(sys.argv[1]))"
 
 OLD = (
     Bytes()
@@ -52,6 +52,7 @@ CALLS = (
 )  # fmt: skip
 LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)")
 OPENS_TO_WRITE = re.compile(r"O_(CREAT|TRUNC|WRONLY|RDWR)")
+ANOTHER_EACH_TIME = ("clone", "vfork", "wait4")
 NO_FILE = re.compile(r"^\d+<(pipe|socket|/dev/null|anon)")
 
 
@@ -65,15 +66,19 @@ class Call:
 
     @property
     def arguments(self) -> str:
-        """What stands between the parentheses, without what was answered."""
-        return self.text.partition("(")[2].rpartition(" = ")[0].rpartition(")")[0]
+        """What stands between the parentheses, without what was answered; empty where that is another each time."""
+        return (
+            ""
+            if self.name in ANOTHER_EACH_TIME
+            else self.text.partition("(")[2].rpartition(" = ")[0].rpartition(")")[0]
+        )
 
 
 def images(node: Node) -> tuple[Tree, Tree]:
     """The node before and after the run that will be hurt; it is left in the first, saved as `old`."""
     node.shell(f"sysctl -qw {FORWARDING}=0")
     node.ask(TO_OLD, OLD.contents)
-    node.shell(f'python3 -c "{GIVE.format(CAPABILITY)}"')
+    node.python(GIVE, CAPABILITY)
     save(node, "old")
     old = node.tree()
     node.ask(TO_NEW, NEW.contents)

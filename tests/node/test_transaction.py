@@ -1,90 +1,20 @@
-"""A run that dies or fails at any system call leaves the old node or the new one, at the latest after the next."""
+"""What a run promises beside the table of `test_kills`: a disk that is really full, a stranger who writes between."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from tests.node.conftest import Ended, Node, request
-from tests.node.kills import (
-    COMMITTED,
-    NEW,
-    OLD,
-    RECORD,
-    RECOVER,
-    TO_NEW,
-    TO_OLD,
-    die_half_way,
-    hurt,
-    images,
-    is_old_or_new,
-    is_whole,
-    reset,
-    was_hit,
-)
+from cni_provision.node.protocol import Request
+from tests.node.conftest import Node, request
+from tests.node.kills import NEW, OLD, RECOVER, TO_NEW, TO_OLD, hurt, images
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(not shutil.which("strace"), reason="strace not installed"),
 ]
-
-# strace counts each system call by itself
-KILLED = (
-    ("rename", 1),
-    ("unlink", 1),
-    ("mkdir", 1),
-    ("rmdir", 1),
-    ("fsync", 3),
-    ("write", 2),
-    ("fchmod", 2),
-    ("ftruncate", 1),
-)
-FAILING = (
-    ("write", "ENOSPC", 2),
-    ("mkdir", "ENOSPC", 2),
-    ("rename", "ENOSPC", 2),
-    ("fsync", "EIO", 4),
-    ("unlink", "EIO", 3),
-)
-
-
-def each_call(node: Node, call: str, effect: str, step: int) -> Iterator[tuple[int, Ended]]:
-    """Hurt every `step`-th `call` of an apply, one a run, until a run has no more of them."""
-    for number in itertools.count(1, step):
-        ended = hurt(node, TO_NEW, call, effect, number)
-        if not was_hit(node):
-            assert number > 1, f"an apply has no {call}"
-            return
-        yield number, ended
-        reset(node)
-
-
-@pytest.mark.parametrize(("call", "step"), KILLED)
-def test_killed_at_any_call(node: Node, call: str, step: int) -> None:
-    old, new = images(node)
-    for number, _ in each_call(node, call, "signal=KILL", step):
-        committed = node.path(COMMITTED).exists() or node.path(RECORD).exists()
-        assert is_whole(node), number
-        reply = node.ask(RECOVER).reply
-        assert reply.error is None, number
-        assert is_old_or_new(node, old, new), number
-        assert (node.tree() == new) == committed, number
-        assert not reply.incomplete
-        assert not node.shell("ls -A /var/lib/cni-provision/txn"), number
-
-
-@pytest.mark.parametrize(("call", "error", "step"), FAILING)
-def test_a_call_that_fails(node: Node, call: str, error: str, step: int) -> None:
-    old, new = images(node)
-    for number, ended in each_call(node, call, f"error={error}", step):
-        assert is_whole(node), number
-        assert "Traceback" not in ended.stderr, number
-        assert node.ask(RECOVER).reply.error is None, number
-        assert is_old_or_new(node, old, new), (number, ended)
 
 
 @pytest.mark.parametrize("folder", ["/opt/cni", "/var/lib"])
@@ -104,16 +34,26 @@ def test_a_disk_that_is_really_full(node: Node, folder: str) -> None:
     assert node.ask(request(big), big.contents).reply.applied
 
 
-def test_killed_during_recovery(node: Node) -> None:
-    old, new = images(node)
-    for number in itertools.count(1):
-        die_half_way(node)
-        hurt(node, RECOVER, "rename", "signal=KILL", number)
-        hit = was_hit(node)
-        assert is_whole(node), number
-        assert node.ask(RECOVER).reply.error is None
-        assert is_old_or_new(node, old, new), number
-        if not hit:
-            break
-        reset(node)
-    assert number > 5
+# what recovery is doing → how the run ended before it, and before a stranger wrote
+ENDED = {
+    "finishing": ("rename:signal=KILL:when=8",),
+    "undoing": ("unlink:error=EIO:when=7", "rename:signal=KILL:when=14"),
+}
+
+
+@pytest.mark.parametrize("direction", ENDED)
+def test_what_a_stranger_wrote_between_is_left_and_told(node: Node, direction: str) -> None:
+    images(node)
+    hurt(node, TO_NEW, *ENDED[direction])
+    node.write("/opt/cni/bin/bridge", b"a stranger's", mode=0o755)
+    reply = node.ask(RECOVER).reply
+    assert [each.code for each in reply.findings] == ["recovered", "left"]
+    assert reply.findings[1].message == "`/opt/cni/bin/bridge` was changed by somebody else meanwhile and was left"
+    assert node.path("/opt/cni/bin/bridge").read_bytes() == b"a stranger's"
+    told = node.ask(Request("status")).reply
+    assert told.incomplete
+    assert not node.shell("ls -A /var/lib/cni-provision/txn")
+    asked, what, text = (TO_NEW, NEW, b"bridge 2") if direction == "finishing" else (TO_OLD, OLD, b"bridge 1")
+    assert node.ask(asked, what.contents).reply.applied
+    assert not node.ask(Request("status")).reply.incomplete
+    assert node.path("/opt/cni/bin/bridge").read_bytes() == text
