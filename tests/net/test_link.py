@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from cni_provision.net import link, rtnl
+from cni_provision.net import bridge, link, rtnl
 from cni_provision.net.link import Kind, Settings
 from cni_provision.net.rtnl import NetlinkError, Socket
 
@@ -25,11 +25,13 @@ def maybe(values: st.SearchStrategy) -> st.SearchStrategy:
 SETTINGS = st.builds(
     Settings, name=maybe(NAMES), mac=maybe(MACS), mtu=maybe(U32), master=maybe(U32), parent=maybe(U32),
     alias=maybe(st.text("abc/.-", min_size=1, max_size=100)), tx_queue=maybe(U32), netns_fd=maybe(U32),
+    parent_nsid=maybe(st.integers(0, 2**31 - 1)), queues=maybe(U32),
     up=maybe(st.booleans()), promiscuous=maybe(st.booleans()),
 )  # fmt: skip
 ATTRIBUTES = {
     "name": "IFLA_IFNAME", "mac": "IFLA_ADDRESS", "mtu": "IFLA_MTU", "master": "IFLA_MASTER", "parent": "IFLA_LINK",
     "alias": "IFLA_IFALIAS", "tx_queue": "IFLA_TXQLEN", "netns_fd": "IFLA_NET_NS_FD",
+    "parent_nsid": "IFLA_LINK_NETNSID", "queues": "IFLA_NUM_TX_QUEUES",
 }  # fmt: skip
 
 
@@ -53,6 +55,7 @@ def test_pyroute2_reads_our_settings(settings: Settings, index: int) -> None:
     assert seen["index"] == index
     for ours, theirs in ATTRIBUTES.items():
         assert seen.get_attr(theirs) == getattr(settings, ours)
+    assert seen.get_attr("IFLA_NUM_RX_QUEUES") == settings.queues
     for bit, wanted in ((link.IFF_UP, settings.up), (link.IFF_PROMISC, settings.promiscuous)):
         assert bool(seen["change"] & bit) == (wanted is not None)
         assert bool(seen["flags"] & bit) == bool(wanted)
@@ -86,10 +89,14 @@ def test_pyroute2_reads_our_veth_pairs(outer: Settings, inner: Settings) -> None
     }
 
 
-@given(INDEXES, NAMES, MACS, U32, U32, st.integers(0, 255), st.integers(0, 2**17 - 1))
+@given(INDEXES, NAMES, MACS, U32, U32, st.integers(0, 255), st.integers(0, 2**17 - 1), st.booleans())
 def test_we_read_the_links_of_pyroute2(
-    index: int, name: str, mac: str, mtu: int, master: int, state: int, flags: int
+    index: int, name: str, mac: str, mtu: int, master: int, state: int, flags: int, bit: bool
 ) -> None:
+    role = {"attrs": [["IFLA_BRPORT_MODE", int(bit)], ["IFLA_BRPORT_ISOLATED", int(not bit)]]}
+    data = {"attrs": [["IFLA_BR_VLAN_FILTERING", int(bit)]]}
+    kinds = [["IFLA_INFO_KIND", "bridge"], ["IFLA_INFO_DATA", data]]
+    kinds += [["IFLA_INFO_SLAVE_KIND", "bridge"], ["IFLA_INFO_SLAVE_DATA", role]]
     body = written_by_pyroute2(
         {"index": index, "flags": flags},
         [
@@ -98,13 +105,14 @@ def test_we_read_the_links_of_pyroute2(
             ["IFLA_MTU", mtu],
             ["IFLA_MASTER", master],
             ["IFLA_OPERSTATE", state_name(state)],
-            ["IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "bridge"]]}],
+            ["IFLA_LINKINFO", {"attrs": kinds}],
         ],
     )
     seen = link.decode(body)
     assert (seen.index, seen.name, seen.mac, seen.mtu, seen.master) == (index, name, mac, mtu, master)
     assert (seen.kind, seen.flags, seen.operstate) == ("bridge", flags, state % 7)
     assert seen.up == bool(flags & 1)
+    assert (bridge.filters_vlans(seen), bridge.is_hairpin(seen), bridge.is_isolated(seen)) == (bit, bit, not bit)
 
 
 def state_name(number: int) -> str:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cni_provision.net import netns, nfnetlink, nft
+from cni_provision.net import link, netns, nfnetlink, nft, spoofcheck
 from cni_provision.net.nfnetlink import NfnetlinkError
 from cni_provision.net.nft import Element, Goto
 
@@ -26,6 +26,7 @@ add chain inet things there
 add map inet things ports { type inet_proto . inet_service : ipv4_addr . inet_service; }
 add map inet things sources6 { type ipv6_addr : verdict; }
 add set inet things plain { type ipv4_addr; }
+add set inet things allowed { type ifname . ether_addr; }
 """
 PORT = Element("ports", bytes((6, 0, 0, 0)) + b"\x1f\x90\0\0", ip_address("10.0.0.2").packed + b"\0\x50\0\0", A)
 SOURCE = Element("sources6", ip_address("fd00::5").packed, Goto("there"), A)
@@ -87,7 +88,7 @@ def test_we_read_what_nft_writes(table: nft.Table) -> None:
     assert table.dump("ports") == [PORT]
     assert table.dump("sources6") == [SOURCE]
     assert table.dump("plain") == [Element("plain", PLAIN.key)]
-    assert set(table.sets()) == {"ports", "sources6", "plain"}
+    assert set(table.sets()) == {"ports", "sources6", "plain", "allowed"}
     assert table.chains() == ("there",)
 
 
@@ -252,6 +253,56 @@ def test_nft_and_we_read_each_other(table: nft.Table, entries: dict) -> None:
     assert sorted(table.dump("ports"), key=str) == sorted(mine, key=str)
     assert [table.get("ports", each.key) for each in mine] == mine
     nft.run("flush map inet things ports\n")
+
+
+FRAMES = st.dictionaries(
+    st.tuples(
+        st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=15),
+        st.binary(min_size=6, max_size=6).map(link.mac_text),
+    ),
+    st.text("0123456789abcdef", min_size=32, max_size=32),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.root
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(frames=FRAMES)
+def test_nft_and_we_read_each_others_names_and_mac_addresses(table: nft.Table, frames: dict) -> None:
+    mine = [spoofcheck.elements(owner, *frame)[1] for frame, owner in frames.items()]
+    table.add(mine)
+    shown = {tuple(each["elem"]["val"]["concat"]): each["elem"]["comment"] for each in listed("set", "allowed")}
+    assert shown == frames
+    nft.run("flush set inet things allowed\n")
+    written = ", ".join(f'"{name}" . {mac} comment "{owner}"' for (name, mac), owner in frames.items())
+    nft.run(f"add element inet things allowed {{ {written} }}\n")
+    assert sorted(table.dump("allowed"), key=str) == sorted(mine, key=str)
+    nft.run("flush set inet things allowed\n")
+
+
+SOURCES = st.dictionaries(st.ip_addresses(v=6), st.text("0123456789abcdef", min_size=32, max_size=32), min_size=1)
+
+
+@pytest.mark.root
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(sources=SOURCES)
+def test_nft_and_we_read_each_others_verdicts(table: nft.Table, sources: dict) -> None:
+    mine = [Element("sources6", address.packed, Goto("there"), owner) for address, owner in sources.items()]
+    table.add(mine)
+    shown = {
+        ip_address(key["elem"]["val"]): (key["elem"]["comment"], value) for key, value in listed("map", "sources6")
+    }
+    assert shown == {address: (owner, {"goto": {"target": "there"}}) for address, owner in sources.items()}
+    nft.run("flush map inet things sources6\n")
+    written = ", ".join(f'{address} comment "{owner}" : goto there' for address, owner in sources.items())
+    nft.run(f"add element inet things sources6 {{ {written} }}\n")
+    assert sorted(table.dump("sources6"), key=str) == sorted(mine, key=str)
+    nft.run("flush map inet things sources6\n")
 
 
 @pytest.mark.root
