@@ -33,6 +33,14 @@ UNREAD_SECONDS = 1.0  # after this an unread answer holds up nobody
 ORDERED = frozenset({"ADD", "DEL", "CHECK"})
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What a plugin did, and how long that took."""
+
+    outcome: Outcome
+    seconds: float
+
+
 @dataclass(eq=False)
 class Conversation:
     """A caller that was told `ready`, and how far it came."""
@@ -42,7 +50,8 @@ class Conversation:
     plugin: Plugin
     request: Optional[Request] = None
     turn: Optional[Turn] = None
-    outcome: Optional[Outcome] = None
+    ran: Optional[Ran] = None
+    noted: bool = False
     said: list[str] = field(default_factory=list)  # what its delegates wrote to stderr
 
     @property
@@ -51,14 +60,6 @@ class Conversation:
 
     def variable(self, name: str) -> str:
         return self.request.environment.get(name, "") if self.request else ""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a plugin did, and how long that took."""
-
-    outcome: Outcome
-    seconds: float
 
 
 Step = Callable[[Conversation], None]
@@ -122,17 +123,15 @@ class Service:
         self._to_the_end(conversation, self._perform)
 
     def _perform(self, conversation: Conversation) -> None:
-        ran = self._run(conversation)
-        outcome = conversation.outcome = ran.outcome
+        ran = conversation.ran = self._run(conversation)
+        outcome = ran.outcome
         if conversation.said:
             outcome = Outcome(outcome.code, outcome.stdout, outcome.stderr + "".join(conversation.said))
         try:
             conversation.connection.send(wire.ANSWER, wire.encode_answer(outcome))
         except Broken:
-            self._note(conversation, ran, conversation.verb)
             self._settle(conversation, acknowledged=False)
             return
-        self._note(conversation, ran, conversation.verb)  # nobody waits for this
         self._conclude(conversation)
 
     def conclude(self, conversation: Conversation) -> None:
@@ -143,6 +142,7 @@ class Service:
         try:
             conversation.connection.receive(wire.ACKNOWLEDGE, READY_SECONDS)
         except Silent:
+            self._note(conversation)
             if conversation.turn:
                 self.later(UNREAD_SECONDS, partial(self.turns.let_pass, conversation.turn))
             self.park(conversation, partial(self.conclude, conversation))
@@ -152,11 +152,12 @@ class Service:
             self._settle(conversation, acknowledged=True)
 
     def _settle(self, conversation: Conversation, *, acknowledged: bool) -> None:
-        turn, outcome = conversation.turn, conversation.outcome
+        turn, ran = conversation.turn, conversation.ran
         try:
+            self._note(conversation)
             first = turn is None or self.turns.settle(turn)
-            if first and not acknowledged and conversation.verb == "ADD" and outcome and not outcome.code:
-                self._undo(conversation, outcome)
+            if first and not acknowledged and conversation.verb == "ADD" and ran and not ran.outcome.code:
+                self._undo(conversation, ran.outcome)
         finally:
             if turn:
                 self.turns.end(turn)
@@ -169,17 +170,22 @@ class Service:
         environment = {**request.environment, "CNI_COMMAND": "DEL"}
         stdin = with_result(request.stdin, outcome.stdout)
         conversation.request = Request(request.plugin, environment, stdin)
-        self._note(conversation, self._run(conversation), "undo")
+        self._log(conversation, self._run(conversation), "undo")
         self.counters.undone()
 
-    def _note(self, conversation: Conversation, ran: Ran, told: str) -> None:
-        """Count it, log it."""
+    def _note(self, conversation: Conversation) -> None:
+        """Count it and log it, once: 0.04 ms, for which no caller waits."""
+        ran = conversation.ran
+        if ran and not conversation.noted:
+            conversation.noted = True
+            self.counters.request(conversation.verb, ran.seconds, failure(ran.outcome)[0])
+            self._log(conversation, ran, conversation.verb or "none")
+
+    def _log(self, conversation: Conversation, ran: Ran, verb: str) -> None:
         code, msg = failure(ran.outcome)
-        if told != "undo":
-            self.counters.request(told, ran.seconds, code)
         text = log.words(
             plugin=conversation.plugin.name,
-            verb=told or "none",
+            verb=verb,
             network=network_of(conversation.request.stdin) if conversation.request else "",
             container=conversation.variable("CNI_CONTAINERID"),
             ifname=conversation.variable("CNI_IFNAME"),
