@@ -23,7 +23,7 @@ ALLOWED = {
     "events": set(),
     "data": set(),
     "cni": set(),
-    "net": {"cni.digest"},
+    "net": {"cni.digest", "cni.jsontext"},
     "plan": set(),
     "inventory": {"errors"},
     "programs": {"inventory"},

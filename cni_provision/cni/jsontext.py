@@ -26,7 +26,7 @@ class Decoder:
         """The value of one JSON text; raises `ValueError` in the words of `json`."""
         try:
             value, end = self._scan(text, len(text) - len(text.lstrip(BLANK)))
-        except StopIteration:
+        except (StopIteration, SystemError):  # the latter where it looks for the package's exception
             self._refuse(text)
         if text[end:].strip(BLANK):
             self._refuse(text)

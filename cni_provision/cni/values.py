@@ -6,11 +6,11 @@ number, no `1.0` for an integer. Failures are CNIError and name the key and the 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar, Union, overload
 
+from cni_provision.cni import jsontext
 from cni_provision.cni.types import INVALID_CONFIG, UNDECODABLE, UNSUPPORTED_FIELD, CNIError
 
 _D = TypeVar("_D")
@@ -36,7 +36,7 @@ def decode_object(content: bytes) -> dict[str, Any]:
 
 def encode(value: object) -> bytes:
     """Pure ASCII, so that nothing that a name contains can break it."""
-    return _ENCODER.encode(value).encode("ascii")
+    return jsontext.encode(value).encode("ascii")
 
 
 def pretty(value: object) -> bytes:
@@ -48,15 +48,17 @@ def _pretty(value: object, margin: str) -> str:
     """`json` does this in Python too where there is an indent, four times as slowly."""
     inner = f"{margin}    "
     if isinstance(value, dict) and value:
-        pairs = (f"{inner}{_ENCODER.encode(key)}: {_pretty(each, inner)}" for key, each in value.items())
+        pairs = (f"{inner}{jsontext.encode(key)}: {_pretty(each, inner)}" for key, each in value.items())
         return f"{{{','.join(pairs)}{margin}}}"
     if isinstance(value, list) and value:
         return f"[{','.join(inner + _pretty(each, inner) for each in value)}{margin}]"
-    return _ENCODER.encode(value)
+    return jsontext.encode(value)
 
 
 def brief(value: object) -> str:
     """A value in an error message: backticks, and not a whole configuration."""
+    import json
+
     text = json.dumps(value, default=str)
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
 
@@ -182,8 +184,7 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_refuse)  # `json.loads` would make one each time
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = jsontext.Decoder(parse_float=_number, parse_constant=_refuse)
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import re
 import stat
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Optional
 
+from cni_provision.cni import jsontext
 from cni_provision.net import nft
 from cni_provision.net.errors import NetError
 
@@ -28,7 +28,8 @@ DIRECTORY = "/run/cni-provision/attachments"
 LOCK = "lock"
 FORMAT = 1
 LONGEST = 1 << 20  # bytes: the 65,535 ports that an attachment can map have room
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")  # of a network, which goes into nft scripts
+SIGNS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_DECODER = jsontext.Decoder(float, float)
 LOCKED = struct.Struct("@hhqqi0q")  # struct flock: type, whence, start, length, pid
 
 
@@ -41,7 +42,7 @@ class Attachment:
     container_id: str
     ifname: str
 
-    @property
+    @cached_property
     def owner(self) -> str:
         return nft.owner(self.network, self.container_id, self.ifname)
 
@@ -70,16 +71,15 @@ def write(attachment: Attachment, made: Made) -> None:
     content.update(port=made.port, index=made.index, rules=made.rules)
     final = os.path.join(DIRECTORY, attachment.file)
     try:
-        _put(f"{final}.new", json.dumps(content).encode())
+        _put(f"{final}.new", jsontext.encode(content).encode())
         os.rename(f"{final}.new", final)
     except OSError as error:
         raise NetError(error.errno or 0, f"cannot note the attachment in {DIRECTORY}: {error.strerror}") from error
 
 
 def _put(path: str, content: bytes) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)  # left by a call that was killed
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """A call that was killed may have left one; nobody else can write in the folder."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if os.write(descriptor, content) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -143,7 +143,7 @@ def _names() -> list[str]:
 
 def _read(name: str) -> Optional[Record]:
     try:
-        content = json.loads(_content(os.path.join(DIRECTORY, name)))
+        content = _DECODER.decode(_content(os.path.join(DIRECTORY, name)).decode())
         return _decoded(content) if content["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -154,7 +154,7 @@ def _decoded(content: Mapping[str, Any]) -> Record:
     index, rules = content["index"], content["rules"]
     if not (all(isinstance(one, str) for one in texts) and type(index) is int and isinstance(rules, dict)):
         raise TypeError("not a record")
-    if not NAME.fullmatch(content["network"]):
+    if not SIGNS.issuperset(content["network"]) or content["network"][:1] in "_.-":  # it goes into nft scripts
         raise ValueError("not a network")
     return Attachment(*texts[:4]), Made(texts[4], index, rules)
 
@@ -165,7 +165,7 @@ def _content(path: str) -> bytes:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_size > LONGEST:
             return b""
-        return os.read(descriptor, LONGEST)
+        return os.read(descriptor, about.st_size)
     finally:
         os.close(descriptor)
 

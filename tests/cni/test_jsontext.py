@@ -71,3 +71,15 @@ def test_the_package_is_not_loaded() -> None:
     )
     printed = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a" 1}', '"', '"\\x"', "[1,]", "1 2"])
+def test_it_is_loaded_to_say_what_is_wrong(text: str) -> None:
+    code = (
+        "import sys; from cni_provision.cni.jsontext import Decoder\n"
+        f"try:\n    Decoder(float, str).decode({text!r})\nexcept ValueError as error:\n    print(error)"
+    )
+    printed = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True).stdout
+    with pytest.raises(ValueError) as expected:
+        json.loads(text)
+    assert printed.strip() == str(expected.value)
