@@ -249,10 +249,14 @@ class Executed(Event):
 
 @dataclass(frozen=True)
 class Text(Event):
-    """Text that is the answer itself (a schema, a CNI result, a script); printed as it stands."""
+    """Text that is the answer itself (a schema, a CNI result, a script); printed as it stands.
+
+    `answer` is the same as a JSON value, where it has one.
+    """
 
     name = "text"
     text: str
+    answer: Any = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,12 @@ KEPT = re.compile(
     # the result cache of a probe has the configuration, as any runtime's has
     r"|/run/cni-provision/probe/cni-provision/[0-9a-f]*\.result"
 )
+# The same here: what was asked for by name, and the folder with the node's files that `exec` makes.
+HERE = re.compile(
+    r".*/inventory/(rendered/.*|[.a-z]+\.plan.*)"
+    r"|.*/tmp/cni-provision-exec-\w+/net\.d/[^/]*\.conflist"
+    r"|/var/lib/cni/(results|cni-provision)/[^/]*"
+)
 MARK = "/run/before"
 LIVE = "/proc/sys/net/ipv4/tcp_fastopen_key"
 
@@ -131,7 +137,7 @@ def test_secrets_are_nowhere_but_where_they_must_be(life: Life, there: lab.Lab, 
     look_at_writes(life, log, re.compile(f"{KEPT.pattern}|{LIVE}"))
     for each in life.logs:
         look_at_executions(life, each, tuple(canary for canary in CANARIES if canary not in FROM_ENVIRONMENT))
-        look_at_writes(life, each, re.compile(r".*/inventory/(rendered/.*|[.a-z]+\.plan.*)"))
+        look_at_writes(life, each, HERE)
     look_at_temporary_files(life)
     for name in ("node-1", "node-2"):
         look_at(life, name)
@@ -211,10 +217,14 @@ def drift(life: Life) -> None:
 def attach(life: Life) -> None:
     """Plugins on this machine, with all that they get and say."""
     for network in ("pods", "typed"):
-        life.run("exec", "add", network, "--node", "node-1", "-i", "hosts.yaml", "--trace", within=ALONE)
+        for more in ((), ("--json",)):
+            words = ("--node", "node-1", "-i", "hosts.yaml", "--trace", *more)
+            said = life.run("exec", "add", network, *words, within=ALONE)
+            assert "(secret)" in said
 
 
-ALONE = ("unshare", "--net", "--mount")
+HIDE = 'for folder in /var/lib/cni /run; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done; exec "$@"'
+ALONE = ("unshare", "--net", "--mount", "sh", "-ec", HIDE, "sh")
 
 
 def look_at(life: Life, node: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,6 +89,7 @@ watch_options = family(
     Watch,
     "watch",
     click.option("--trace", is_flag=True, help="Show what each plugin gets, says and how long it takes (stderr)."),
+    click.option("--json", is_flag=True, help="Print NDJSON events instead of text."),
     click.option(
         "--timeout",
         type=click.FloatRange(0, min_open=True),
@@ -257,7 +259,8 @@ def version(names: tuple[str, ...], watch: Watch, where: Where) -> int:
     def work(session: Session) -> None:
         for name in names:
             for plugin in session.plugins(name):
-                session.emit(Text(f"{plugin} {' '.join(session.runtime.version(plugin))}\n"))
+                spoken = session.runtime.version(plugin)
+                session.emit(Text(f"{plugin} {' '.join(spoken)}\n", {"plugin": plugin, "versions": spoken}))
 
     return operate("version", where, work, watch)
 
@@ -283,17 +286,19 @@ def validate(network: str, watch: Watch, where: Where) -> int:
     examples=(("", "every network of the folder"), ("pods", "one of them")),
 )
 @click.argument("network", required=False, metavar="[NETWORK]", shell_complete=complete_network)
+@watch_options
 @where_options
-def list_(network: str | None, where: Where) -> int:
+def list_(network: str | None, watch: Watch, where: Where) -> int:
     """List the networks that are configured here, what is attached to them, and the addresses that are given."""
 
     def work(session: Session) -> None:
         from cni_provision.cli.run.stock import stock
-        from cni_provision.cli.view.attachments import text
+        from cni_provision.cli.view.attachments import plain, text
 
-        session.emit(Text(text(*stock(session, network))))
+        found = stock(session, network)
+        session.emit(Text(text(*found), plain(*found)))
 
-    return operate("list", where, work)
+    return operate("list", where, work, watch)
 
 
 @command.command(
@@ -316,6 +321,7 @@ def which(network: str | None, watch: Watch, where: Where) -> int:
         from cni_provision.cni.loaders import Folder, choices
 
         folder = Folder(session.place.conf_dir, session.versions)
-        session.emit(Text(text(choices(folder, network or ""))))
+        found = choices(folder, network or "")
+        session.emit(Text(text(found), [asdict(choice) for choice in found]))
 
     return operate("which", where, work, watch)

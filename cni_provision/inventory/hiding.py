@@ -31,7 +31,8 @@ class Hiding:
             for item in value:
                 self.add(item)
         elif value not in (None, "") and not isinstance(value, bool):
-            self.values |= {str(value), json.dumps(str(value))[1:-1], repr(str(value))[1:-1]}
+            text = str(value)
+            self.values |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
 
     def hide(self, text: str) -> str:
         """The text with each of the values replaced."""

@@ -176,6 +176,36 @@ def test_a_folder_from_which_nothing_runs(run: Exec) -> None:
     assert "hint: set TMPDIR" in done.stderr
 
 
+def test_json_is_one_object_a_line_with_the_answer(run: Exec) -> None:
+    done = run("add", "pods", "/run/netns/blue", "--json", "--trace", *LIKE)
+    told = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
+    assert {"version", "executed", "text", "summary"} <= set(told)
+    assert told["text"]["answer"]["ips"][0]["address"] == "10.42.0.2/24"
+    listed = [json.loads(line) for line in run("list", "--json", *LIKE).stdout.splitlines()]
+    (answer,) = [event["answer"] for event in listed if event["event"] == "text"]
+    assert {one["name"] for one in answer["networks"]} >= {"pods", "fabric"}
+    assert [one["addresses"] for one in answer["attachments"]] == ["10.42.0.2/24"]
+    assert [one["lost"] for one in answer["leases"]] == [False]
+    wrong = run("add", "nothing", "--json", *LIKE, expect=1).stdout.splitlines()
+    assert json.loads(wrong[-2])["answer"]["code"] == 7
+    versions = [json.loads(line) for line in run("version", "bridge", "--json", *LIKE).stdout.splitlines()]
+    assert versions[-2]["answer"]["plugin"] == "bridge"
+    runtimes = [json.loads(line) for line in run("which", "--json", *LIKE).stdout.splitlines()]
+    assert "containerd" in {choice["runtime"] for choice in runtimes[-2]["answer"]}
+
+
+def test_trace_does_not_show_what_only_the_owner_may_read(run: Exec, tmp_path: Path) -> None:
+    network = {"cniVersion": "1.0.0", "name": "sealed", "plugins": [{"type": "loopback", "password": "hunter2"}]}
+    file = tmp_path / "sealed.conflist"
+    file.write_text(json.dumps(network))
+    assert "hunter2" in run("add", "./sealed.conflist", "--trace", "--path", "/usr/lib/cni").stderr
+    file.chmod(0o600)
+    for name, words in (("./sealed.conflist", ()), ("sealed", ("--conf-dir", "."))):
+        said = run("add", name, "--trace", "--path", "/usr/lib/cni", *words).stderr
+        assert "hunter2" not in said
+        assert "(not shown: only its owner may read this network's file)" in said
+
+
 def test_trace_shows_plugins_and_their_ipam(run: Exec) -> None:
     done = run("add", "pods", *LIKE, "--trace")
     heads = [line.partition(":")[0] for line in done.stderr.splitlines() if ": exit code 0, " in line]

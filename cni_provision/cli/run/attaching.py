@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from cni_provision.inventory.hiding import Hiding
 
 if TYPE_CHECKING:
     from cni_provision.cli.run.invocation import Emit
@@ -23,6 +25,7 @@ SUFFIXES = (".conflist", ".conf", ".json")
 CONF_DIR = "/etc/cni/net.d"
 PLUGIN_PATH = "/opt/cni/bin"
 CACHE_DIR = "/var/lib/cni"
+OTHERS_READ = 0o077
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Where:
         from cni_provision.cli.run.likeness import likeness
 
         with likeness(self, emit) as made:
-            yield Place(made.conf_dir, given or (made.bin_dir, PLUGIN_PATH), self.cache_dir, self.node)
+            yield Place(made.conf_dir, given or (made.bin_dir, PLUGIN_PATH), self.cache_dir, self.node, made.hiding)
 
     @property
     def words(self) -> list[str]:
@@ -70,6 +73,7 @@ class Place:
     path: tuple[str, ...]
     cache_dir: str
     node: str | None = None  # whose inventory the folder was made of
+    hiding: Hiding = field(default_factory=Hiding)  # and its secrets
 
     def network(self, name: str) -> NetworkConfig:
         """By name in the folder, or a file; raises `CNIError`."""
@@ -81,6 +85,22 @@ class Place:
             return config.find(self.conf_dir, name)
         except config.NotFound as error:
             raise self.no_network(name) from error
+
+    def is_private(self, name: str) -> bool:
+        """Whether the file of a network, or this file, is for nobody else's eyes.
+
+        The inventory knows which values of a node's are secret, so that the others may be seen.
+        """
+        from cni_provision.cni import config
+        from cni_provision.cni.types import CNIError
+
+        if self.node is not None:
+            return False
+        for file in [name] if is_file(name) else self.files():
+            with suppress(CNIError, OSError):
+                if not os.stat(file).st_mode & OTHERS_READ and (file == name or config.load_file(file).name == name):
+                    return True
+        return False
 
     def read(self, file: str) -> NetworkConfig:
         """The network of a file; the error names it."""

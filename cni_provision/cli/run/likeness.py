@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cni_provision.cli.run.scratch import scratch
 from cni_provision.errors import UserError
+from cni_provision.inventory.hiding import Hiding
 
 if TYPE_CHECKING:
     from cni_provision.artifact import Blobs
@@ -27,6 +28,7 @@ class Likeness:
 
     conf_dir: str
     bin_dir: str
+    hiding: Hiding
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def likeness(where: Where, emit: Emit) -> Iterator[Likeness]:
     prepared = prepare(replace(inventory, nodes=(node_of(inventory, where.node or ""),)))
     tell(prepared.warnings, emit)
     with scratch("exec") as folder:
-        yield written(prepared.desired[0], prepared.blobs, folder)
+        yield written(prepared.desired[0], prepared.blobs, folder, inventory.hiding)
 
 
 def node_of(inventory: Inventory, name: str) -> Node:
@@ -65,13 +67,13 @@ def node_of(inventory: Inventory, name: str) -> Node:
     raise UserError(f"no node `{name}` in {inventory.source}", hint=hint)
 
 
-def written(goal: Desired, blobs: Blobs, folder: Path) -> Likeness:
+def written(goal: Desired, blobs: Blobs, folder: Path, hiding: Hiding) -> Likeness:
     """The node's files below `folder`; what else it gets (sysctls, units) stays away from this machine."""
     from cni_provision.node.observe import architecture
     from cni_provision.plan import File
 
     states = {**goal.states, **goal.variants.get(architecture(), {})}
-    made = Likeness(str(folder / "net.d"), str(folder / "bin"))
+    made = Likeness(str(folder / "net.d"), str(folder / "bin"), hiding)
     for path in (made.conf_dir, made.bin_dir):
         os.mkdir(path)
     for state in states.values():

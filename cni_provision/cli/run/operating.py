@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Watch:
-    """How plugins are run: whether that is told, and how many seconds each may take."""
+    """How plugins are run: whether that is told, how many seconds each may take, whether all of it is NDJSON."""
 
     trace: bool = False
     timeout: float = 120.0
-
-
-UNWATCHED = Watch()
+    json: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,12 @@ class Session:
 
     def network(self, name: str) -> NetworkConfig:
         """By name or file; raises `CNIError`."""
-        return self.followed(self.place.network(name))
+        return self.followed(self.place.network(name), name)
 
-    def followed(self, network: NetworkConfig) -> NetworkConfig:
-        """The network, whose delegates are recorded from now on where that was asked for."""
+    def followed(self, network: NetworkConfig, name: str) -> NetworkConfig:
+        """The network of that name or file, whose delegates are recorded from now on where that was asked for."""
         if self.recorder:
-            self.recorder.follow(network, self.place.path)
+            self.recorder.follow(network, self.place.path, private=self.place.is_private(name))
         return network
 
     def plugins(self, name: str) -> list[str]:
@@ -98,12 +96,12 @@ def opened(where: Where, emit: Emit, watch: Watch) -> Iterator[Session]:
             return
         from cni_provision.cli.run.tracing import recorder
 
-        recording = stack.enter_context(recorder(emit))
+        recording = stack.enter_context(recorder(emit, place.hiding))
         path = (str(recording.stands_in), *place.path)
         yield Session(emit, place, Runtime(path, place.cache_dir, timeout=watch.timeout, trace=recording), recording)
 
 
-def operate(name: str, where: Where, work: Callable[[Session], None], watch: Watch = UNWATCHED) -> int:
+def operate(name: str, where: Where, work: Callable[[Session], None], watch: Watch) -> int:
     """Run `work`; an error of a plugin goes to stdout as the specification has it, and the exit code is 1."""
 
     def told(emit: Emit) -> Summary:
@@ -113,17 +111,22 @@ def operate(name: str, where: Where, work: Callable[[Session], None], watch: Wat
             with opened(where, emit, watch) as session:
                 work(session)
         except CNIError as error:
-            emit(Text(error_json(error)))
+            emit(as_json(error_fields(error)))
             return Summary(1, 0)
         return Summary(0, 0)
 
-    return run(f"exec {name}", Output(), told)
+    return run(f"exec {name}", Output(json=watch.json), told)
 
 
-def error_json(error: Any) -> str:
+def error_fields(error: CNIError) -> Mapping[str, Any]:
     """An error as the specification prints it (SPEC, section 5.2)."""
     fields: Mapping[str, Any] = {"cniVersion": "1.0.0", "code": error.code, "msg": error.msg}
-    return json.dumps({**fields, "details": error.details} if error.details else fields, indent=2) + "\n"
+    return {**fields, "details": error.details} if error.details else fields
+
+
+def as_json(answer: Any) -> Text:
+    """An answer that is JSON for people too."""
+    return Text(json.dumps(answer, indent=2) + "\n", answer)
 
 
 def attach(session: Session, network: NetworkConfig, attachment: Attachment, *, detach: bool) -> None:
@@ -133,7 +136,7 @@ def attach(session: Session, network: NetworkConfig, attachment: Attachment, *, 
     require_namespace(attachment.netns)
     result = session.runtime.add(network, attachment, undo=True)
     try:
-        session.emit(Text(json.dumps(encode_result(result, network.cni_version), indent=2) + "\n"))
+        session.emit(as_json(encode_result(result, network.cni_version)))
     finally:
         if detach:
             session.runtime.delete(network, attachment)

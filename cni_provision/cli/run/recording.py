@@ -32,7 +32,7 @@ def main(program: str, folder: str) -> int:
         "seconds": seconds,
         **{name: text.decode("utf-8", "replace") for name, text in zip(STREAMS, (told, done.stdout, done.stderr))},
     }
-    with open(os.path.join(folder, own), "x", encoding="utf-8") as file:
+    with open(os.open(os.path.join(folder, own), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(record, file)
     os.write(2, done.stderr)
     sys.stdout.buffer.write(done.stdout)

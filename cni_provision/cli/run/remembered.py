@@ -65,7 +65,7 @@ def as_made(session: Session, cached: Cached) -> NetworkConfig:
         present = session.place.network(cached.network)
     side = os.path.isdir(os.path.join(session.place.conf_dir, cached.network))
     if present and (side or present.content == cached.config):
-        return session.followed(present)
+        return session.followed(present, cached.network)
     with suppress(CNIError):
-        return session.followed(config.load(cached.config))
+        return session.followed(config.load(cached.config), cached.network)
     return session.network(cached.network)

@@ -4,6 +4,8 @@ The first come from the runtime library itself. The others (IPAM, delegates) are
 are not: so for each name below a plugin's configuration (`ipam.type`, `delegate.type` …) a program stands first
 in CNI_PATH that runs the real one and records it (`recording`). Executables that a plugin chooses by itself are
 not seen.
+
+Secrets of the inventory are not told; nor is a configuration that is readable for its owner alone.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cni_provision.cli.run import recording
 from cni_provision.cli.run.scratch import scratch
 from cni_provision.events import Executed
+from cni_provision.inventory.hiding import Hiding
 
 if TYPE_CHECKING:
     from cni_provision.cli.run.invocation import Emit
@@ -28,11 +31,14 @@ if TYPE_CHECKING:
     from cni_provision.cni.runtime import Execution
 
 
+PRIVATE = "(not shown: only its owner may read this network's file)"
+
+
 @contextmanager
-def recorder(emit: Emit) -> Iterator[Recorder]:
+def recorder(emit: Emit, hiding: Hiding) -> Iterator[Recorder]:
     """A recorder; its folder goes with the block."""
     with scratch("trace") as folder:
-        found = Recorder(emit, folder / "bin", folder / "records")
+        found = Recorder(emit, folder / "bin", folder / "records", hiding)
         found.stands_in.mkdir()
         found.records.mkdir()
         yield found
@@ -40,15 +46,18 @@ def recorder(emit: Emit) -> Iterator[Recorder]:
 
 @dataclass
 class Recorder:
-    """`stands_in` is the folder that comes first in CNI_PATH."""
+    """`stands_in` is the folder that comes first in CNI_PATH; `private`: what plugins get is not shown."""
 
     emit: Emit
     stands_in: Path
     records: Path
+    hiding: Hiding = field(default_factory=Hiding)
     told: set[str] = field(default_factory=set)
+    private: bool = False
 
-    def follow(self, network: NetworkConfig, path: tuple[str, ...]) -> None:
+    def follow(self, network: NetworkConfig, path: tuple[str, ...], *, private: bool = False) -> None:
         """See what the plugins of this network execute; `path` is the real CNI_PATH."""
+        self.private |= private
         direct = {plugin.type for plugin in network.plugins}
         below = {name for plugin in network.plugins for name in named(plugin.raw)} - direct
         for name in below:
@@ -67,7 +76,7 @@ class Recorder:
         outcome = execution.outcome
         stdin, stdout = (text.decode("utf-8", "replace") for text in (execution.stdin, outcome.stdout))
         command, plugin, seconds = execution.command, execution.plugin, execution.seconds
-        self.emit(Executed(command, plugin, 0, outcome.code, seconds, stdin, stdout, outcome.stderr))
+        self._emit(Executed(command, plugin, 0, outcome.code, seconds, stdin, stdout, outcome.stderr))
         fresh = {name: record for name, record in self._read() if name not in self.told}
         self.told.update(fresh)
         self._tell(fresh, "", depth=1)
@@ -76,8 +85,13 @@ class Recorder:
         for name in sorted(records):
             record = dict(records[name])
             if record.pop("parent") == parent:
-                self.emit(Executed(depth=depth, **record))
+                self._emit(Executed(depth=depth, **record))
                 self._tell(records, name, depth=depth + 1)
+
+    def _emit(self, executed: Executed) -> None:
+        hide = self.hiding.hide
+        stdin = PRIVATE if self.private else hide(executed.stdin)
+        self.emit(replace(executed, stdin=stdin, stdout=hide(executed.stdout), stderr=hide(executed.stderr)))
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for file in self.records.iterdir():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cni_provision import checks
 from cni_provision.checks.subject import CheckedNetwork, Subject, to_json
-from cni_provision.plan import DIRECTORY, File
+from cni_provision.plan import DIRECTORY, File, Live
 
 if TYPE_CHECKING:
     from cni_provision.desired import Desired
@@ -36,12 +36,13 @@ def verification(desired: Desired, *, probe: bool = True) -> dict[str, Any]:
 
 def subject_of(desired: Desired, networks: tuple[CheckedNetwork, ...], probe: tuple[str, ...]) -> Subject:
     declared = desired.node.declarations
+    live = (state for state in desired.states.values() if isinstance(state, Live))
     return Subject(
         bin_dir=declared.runtime.bin_dir,
         cache_dir=declared.runtime.cache_dir,
         networks=networks,
         files=tuple(sorted(files_of(desired))),
-        sysctl=tuple(sorted(declared.kernel.sysctl.items())),
+        sysctl=tuple(sorted((state.name, state.value) for state in live if state.kind == "sysctl")),
         modules=declared.kernel.modules,
         checks=every_check(),
         probe=probe,

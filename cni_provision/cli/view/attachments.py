@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from cni_provision.cli.view.table import table
 
@@ -55,6 +56,17 @@ def text(networks: Sequence[Network], attached: Sequence[Attached], leases: Sequ
         ),
     )
     return "\n".join("".join(f"{line}\n" for line in lines) for lines in tables if lines)
+
+
+def plain(
+    networks: Sequence[Network], attached: Sequence[Attached], leases: Sequence[Lease]
+) -> dict[str, list[dict[str, Any]]]:
+    """The same for programs."""
+    return {
+        "networks": [asdict(one) for one in networks],
+        "attachments": [asdict(one) for one in attached],
+        "leases": [asdict(one) for one in leases],
+    }
 
 
 def counted(
