@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from cni_provision.artifact import Artifact
 from cni_provision.desired_service import recovery, service
-from cni_provision.inventory.model import Kernel, Node
+from cni_provision.inventory.model import Declarations, Node
 from cni_provision.node.protocol import Reload, Request
-from cni_provision.plan import DIRECTORY, File, Live, State
+from cni_provision.plan import DIRECTORY, File, Live, State, hidden, is_hidden, key_of
 from cni_provision.render import Conflist
 
 EXECUTABLE = 0o755
@@ -50,7 +50,7 @@ def desired(
     if declared.state == "absent":
         return Desired(node)
     written = [_conflist(declared.runtime.conf_dir, conflist) for conflist in conflists]
-    written += _drop_ins(declared.owner, declared.kernel)
+    written += _drop_ins(declared)
     files = [file for file, _ in written]
     executables = [(artifact.architecture, _executable(declared.runtime.bin_dir, artifact)) for artifact in artifacts]
     files += [file for architecture, file in executables if architecture is None]
@@ -58,14 +58,16 @@ def desired(
     folders += [_folder(declared.runtime.bin_dir)] if executables else []
     warm = service(servers if declared.runtime.server else ())
     guard = recovery(program if declared.runtime.recovery else "")
+    values, covered = _live(declared), _secret_values(declared)
     return Desired(
         node,
-        states=_by_key([*folders, *files]) | _live(declared.kernel) | {**warm.states, **guard.states},
+        states=_by_key([*folders, *files]) | values | {**warm.states, **guard.states},
         variants=_variants([*executables, *warm.variants]),
         reloads=tuple(dict.fromkeys([*warm.reloads, *guard.reloads])),
-        texts={file.digest: text for file, text in written} | {**warm.texts, **guard.texts},
+        texts={file.digest: text for file, text in written} | {**warm.texts, **guard.texts, **covered},
         conflists=conflists,
-        secret=tuple(_key(file) for file, _ in written if file.mode == SECRET),
+        secret=tuple(_key(file) for file, _ in written if file.mode == SECRET)
+        + tuple(key for key, value in values.items() if is_hidden(value)),
     )
 
 
@@ -130,20 +132,44 @@ def _variants(executables: Iterable[tuple[str | None, File]]) -> dict[str, dict[
     return found
 
 
-def _drop_ins(owner: str, kernel: Kernel) -> list[tuple[File, str]]:
+def _drop_ins(declared: Declarations) -> list[tuple[File, str]]:
     """What keeps modules and sysctls over a reboot: modules-load.d(5), sysctl.d(5)."""
+    kernel, owner = declared.kernel, declared.owner
     head = f"# Written by cni-provision for `{owner}`; changes here are undone by its next run\n"
     modules = "".join(f"{name}\n" for name in sorted(kernel.modules))
     sysctls = "".join(f"{name} = {_spaced(value)}\n" for name, value in sorted(kernel.sysctl.items()))
-    pairs = [(f"/etc/modules-load.d/{owner}.conf", modules), (f"/etc/sysctl.d/90-{owner}.conf", sysctls)]
-    return [_text_file(path, head + lines, READABLE, "file") for path, lines in pairs if lines]
+    triples = [
+        (f"/etc/modules-load.d/{owner}.conf", modules, "modules"),
+        (f"/etc/sysctl.d/90-{owner}.conf", sysctls, "sysctl"),
+    ]
+    return [
+        _text_file(path, head + lines, SECRET if _secrets(declared, part) else READABLE, "file")
+        for path, lines, part in triples
+        if lines
+    ]
 
 
-def _live(kernel: Kernel) -> dict[str, State]:
-    """The same modules and values in the running kernel."""
-    modules = [Live("module", name, LOADED) for name in sorted(kernel.modules)]
-    sysctls = [Live("sysctl", name, _spaced(value)) for name, value in sorted(kernel.sysctl.items())]
-    return {f"{live.kind}:{live.name}": live for live in (*modules, *sysctls)}
+def _secrets(declared: Declarations, part: str) -> set[str]:
+    """Which items of a part of `kernel` are secret: all of them where the whole is."""
+    items = declared.kernel.sysctl if part == "sysctl" else declared.kernel.modules
+    named = {str(path[2]) for path in declared.secrets if path[:2] == ("kernel", part) and len(path) > 2}
+    whole = any(("kernel", part)[: len(path)] == path for path in declared.secrets)
+    return set(items) if whole else named
+
+
+def _live(declared: Declarations) -> dict[str, State]:
+    """The same modules and values in the running kernel; of a secret value the digest."""
+    covered = _secrets(declared, "sysctl")
+    modules = [Live("module", name, LOADED) for name in sorted(declared.kernel.modules)]
+    values = ((name, _spaced(value)) for name, value in sorted(declared.kernel.sysctl.items()))
+    sysctls = [Live("sysctl", name, hidden(value) if name in covered else value) for name, value in values]
+    return {key_of(live): live for live in (*modules, *sysctls)}
+
+
+def _secret_values(declared: Declarations) -> dict[str, str]:
+    """Digest → text of secret values."""
+    values = (_spaced(declared.kernel.sysctl[name]) for name in _secrets(declared, "sysctl"))
+    return {hashlib.sha256(value.encode()).hexdigest(): value for value in values}
 
 
 def _spaced(value: str) -> str:

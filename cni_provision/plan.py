@@ -9,6 +9,7 @@ owned never changes.
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import Optional, Union
 
 DIRECTORY = "directory"
 DIGEST_DIGITS = 64
+HIDDEN = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class File:
 
 @dataclass(frozen=True)
 class Live:
-    """A value in the running kernel or service manager: `kind` is sysctl, module or unit."""
+    """A value in the running kernel or service manager: `kind` is sysctl, module or unit.
+
+    A secret value is written as its digest everywhere (`hidden`); its bytes are kept like those of a file.
+    """
 
     kind: str
     name: str
@@ -50,6 +55,22 @@ class Live:
 
 
 State = Union[File, Live]
+
+
+def hidden(text: str) -> str:
+    """What stands for a secret value: `sha256:` and the digest of its bytes."""
+    return HIDDEN + hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_hidden(state: Optional[State]) -> bool:
+    return isinstance(state, Live) and state.value.startswith(HIDDEN)
+
+
+def digest_behind(state: Optional[State]) -> Optional[str]:
+    """The digest of the bytes that a state needs: a regular file's, or a secret value's."""
+    if isinstance(state, File):
+        return state.digest if len(state.digest) == DIGEST_DIGITS else None
+    return state.value[len(HIDDEN) :] if state and is_hidden(state) else None
 
 
 @dataclass(frozen=True)

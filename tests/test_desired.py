@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+import pytest
+
 from cni_provision.artifact import Artifact
 from cni_provision.desired import desired, request
 from cni_provision.inventory.model import Connection, Declarations, Kernel, Network, Node, Runtime
@@ -77,6 +79,32 @@ def test_a_secret_conflist_is_for_root_alone() -> None:
     assert goal.secret == (key,)
     assert isinstance(goal.states[key], File)
     assert goal.states[key].mode == 0o600
+
+
+@pytest.mark.parametrize(
+    ("path", "files"),
+    [
+        (("kernel", "sysctl", "net.ipv4.ip_forward"), ["/etc/sysctl.d/90-cni-provision.conf"]),
+        (("kernel", "sysctl"), ["/etc/sysctl.d/90-cni-provision.conf"]),
+        (("kernel", "modules", 0), ["/etc/modules-load.d/cni-provision.conf"]),
+        (("kernel",), ["/etc/modules-load.d/cni-provision.conf", "/etc/sysctl.d/90-cni-provision.conf"]),
+        (("networks", 0), []),
+    ],
+)
+def test_secret_values_are_in_files_for_root_alone(path: tuple[str | int, ...], files: list[str]) -> None:
+    goal = desired(node(kernel=KERNEL, secrets=frozenset({path})), (), [])
+    private = [state.path for state in goal.states.values() if isinstance(state, File) and state.mode == 0o600]
+    assert private == files
+    assert [key for key in goal.secret if key.startswith("file:")] == [f"file:{each}" for each in files]
+
+
+def test_a_secret_value_is_a_digest_whose_text_goes_along() -> None:
+    goal = desired(node(kernel=KERNEL, secrets=frozenset({("kernel", "sysctl", "net.ipv4.ip_forward")})), (), [])
+    digest = hashlib.sha256(b"1").hexdigest()
+    assert goal.states["sysctl:net.ipv4.ip_forward"] == Live("sysctl", "net.ipv4.ip_forward", f"sha256:{digest}")
+    assert goal.texts[digest] == "1"
+    assert "sysctl:net.ipv4.ip_forward" in goal.secret
+    assert "sysctl:net.ipv4.ip_local_port_range" not in goal.secret
 
 
 def test_an_absent_owner_wants_nothing() -> None:

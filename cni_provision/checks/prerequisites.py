@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cni_provision.checks.subject import Answers, CheckedNetwork, Question, Subject
 from cni_provision.node.protocol import CheckOutcome
+from cni_provision.plan import Live, hidden, is_hidden
 
 NEEDS_NFT = ('"ipMasq": true', '"type": "portmap"', '"macspoofchk": true')
 
@@ -32,6 +33,9 @@ def complaints(subject: Subject, answers: Answers) -> Iterator[str]:
         found = answers[Question("sysctl", name)].value
         if found is None:
             yield f"sysctl `{name}` does not exist in this kernel"
+        elif is_hidden(Live("sysctl", name, wanted)):
+            if hidden(" ".join(found.split())) != wanted:
+                yield f"sysctl `{name}` is not what is declared"
         elif found.split() != wanted.split():
             yield f"sysctl `{name}` is {found}, {wanted} is declared"
     for name in subject.modules:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from cni_provision.node import blobs, generation, lock, objections, observe, paths, steps, transaction
+from cni_provision.node import blobs, generation, lock, objections, observe, paths, proof, steps, transaction
 from cni_provision.node.diff import diffs
 from cni_provision.node.failure import Failure
 from cni_provision.node.generation import Generation, History
@@ -18,7 +18,7 @@ from cni_provision.node.proposal import Proposal, propose
 from cni_provision.node.protocol import CheckOutcome, NodeFinding, Reload, Reply, Request
 from cni_provision.node.recover import compile_plugins
 from cni_provision.node.talk import Talk
-from cni_provision.plan import same
+from cni_provision.plan import digest_behind, same
 
 
 def plan(request: Request) -> Reply:
@@ -63,7 +63,7 @@ def apply(request: Request, talk: Talk) -> Reply:
 def _proof_of_return(request: Request) -> Request:
     """What a rollback must prove: what the generation that it returned to was asked, unless told not to."""
     recorded = generation.history().of(request.owner).verify
-    return request if request.work.get("unverified") else replace(request, verify=recorded)
+    return request if request.work.get("unverified") else replace(request, verify=proof.with_texts(recorded))
 
 
 def _apply(request: Request, talk: Talk, history: History) -> Reply:
@@ -105,9 +105,8 @@ def _gather(request: Request, proposal: Proposal, talk: Talk, reply: Reply) -> N
 
 
 def _lacking(request: Request, proposal: Proposal) -> set[str]:
-    after = (steps.as_file(change.after) for change in proposal.changes)
-    wanted = {file.digest for file in after if file}
-    return {digest for digest in wanted if not _at_hand(digest, request, proposal)}
+    wanted = (digest_behind(change.after) for change in proposal.changes)
+    return {digest for digest in wanted if digest and not _at_hand(digest, request, proposal)}
 
 
 def _at_hand(digest: str, request: Request, proposal: Proposal) -> bool:
@@ -150,7 +149,7 @@ def _record(request: Request, proposal: Proposal, number: int) -> Generation:
         due=_due(proposal),
         incomplete=proposal.incomplete,
         rollback_of=goal.rollback_of,
-        verify=goal.verify if goal.rollback_of is not None else request.verify,
+        verify=goal.verify if goal.rollback_of is not None else proof.without_texts(request.verify),
     )
 
 

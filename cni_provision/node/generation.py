@@ -12,7 +12,7 @@ from typing import Any, Optional
 from cni_provision.node import blobs, files, paths
 from cni_provision.node.failure import Failure
 from cni_provision.node.protocol import Reload, state_from_json
-from cni_provision.plan import DIRECTORY, File, State
+from cni_provision.plan import State, digest_behind
 
 KEPT = 10
 
@@ -51,7 +51,7 @@ class Generation:
     def digests(self) -> set[str]:
         """The bytes that returning to this generation, or to what was found, needs."""
         states = (*self.states.values(), *self.found.values())
-        return {state.digest for state in states if isinstance(state, File) and state.digest != DIRECTORY}
+        return {digest for state in states if (digest := digest_behind(state))}
 
 
 def to_json(generation: Generation) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Optional
 
+from cni_provision.node import blobs
 from cni_provision.node.failure import Failure
-from cni_provision.plan import Change, Live
+from cni_provision.plan import Change, Live, digest_behind, hidden, is_hidden
 
 SYSTEMD = "/run/systemd/system"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -66,22 +67,40 @@ def sysctl_path(name: str) -> str:
 
 
 def _read_sysctl(reference: Live) -> Optional[str]:
+    text = sysctl_text(reference.name)
+    return hidden(text) if text is not None and is_hidden(reference) else text
+
+
+def sysctl_text(name: str) -> Optional[str]:
+    """A sysctl's value, its words with one space between; None where there is none that can be read."""
     try:
-        with open(sysctl_path(reference.name), encoding="ascii", errors="replace") as file:
+        with open(sysctl_path(name), encoding="ascii", errors="replace") as file:
             return " ".join(file.read().split())
     except (FileNotFoundError, PermissionError, NotADirectoryError):
         return None
 
 
+def keep(state: Live) -> None:
+    """Keep the bytes of a secret value that stands there; raises `Failure` if it is no longer that one."""
+    text, digest = sysctl_text(state.name) or "", digest_behind(state)
+    if digest and hidden(text) != state.value:
+        raise Failure(f"sysctl `{state.name}` changed meanwhile", reason="conflict")
+    if digest:
+        blobs.add(digest, iter([text.encode()]))
+
+
 def _write_sysctl(state: Live) -> None:
+    digest = digest_behind(state)
+    text = blobs.read(digest).decode() if digest else state.value
     try:
         with open(sysctl_path(state.name), "w", encoding="ascii") as file:
-            file.write(state.value + "\n")
+            file.write(text + "\n")
     except FileNotFoundError as error:
         hint = "declare the kernel module that provides it in `cni_kernel.modules`"
         raise Failure(f"this kernel has no sysctl `{state.name}`", hint=hint) from error
     except OSError as error:
-        raise Failure(f"cannot set sysctl `{state.name}` to `{state.value}`: {error.strerror}") from error
+        value = "what is declared" if digest else f"`{state.value}`"
+        raise Failure(f"cannot set sysctl `{state.name}` to {value}: {error.strerror}") from error
 
 
 def _read_module(reference: Live) -> Optional[str]:

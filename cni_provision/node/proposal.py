@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from cni_provision.node import observe
 from cni_provision.node.generation import Generation, History
 from cni_provision.node.goal import Goal, goal_of, reclaimed, with_shared_directories
 from cni_provision.node.protocol import Request
-from cni_provision.plan import Change, State, owned_after, plan, same
+from cni_provision.plan import HIDDEN, Change, Live, State, owned_after, plan, same
 
 
 @dataclass(frozen=True)
@@ -106,4 +106,11 @@ def _references(request: Request, goal: Goal, current: Generation) -> dict[str, 
     known = {key: current.states.get(key) or current.found.get(key) for key in goal.returns}
     pruned = observe.references(goal.pruned, {request.bin_dir: "plugin", request.conf_dir: "conflist"})
     states = {**pruned, **{key: state for key, state in known.items() if state is not None}}
-    return {**states, **{key: state for key, state in goal.returns.items() if state is not None}, **goal.desired}
+    states |= {key: state for key, state in goal.returns.items() if state is not None}
+    secret = {*goal.secret, *current.secret}
+    return {key: _covered(state) if key in secret else state for key, state in {**states, **goal.desired}.items()}
+
+
+def _covered(reference: State) -> State:
+    """What is secret is looked at as such, also where it is to return to a value that never was."""
+    return replace(reference, value=HIDDEN) if isinstance(reference, Live) else reference

@@ -8,7 +8,7 @@ from typing import Optional
 
 from cni_provision.node import blobs, files, live, paths
 from cni_provision.node.failure import Failure
-from cni_provision.plan import DIRECTORY, Change, File, Live, State, same
+from cni_provision.plan import DIRECTORY, Change, File, Live, State, is_hidden, same
 
 
 def as_file(state: Optional[State]) -> Optional[File]:
@@ -21,7 +21,9 @@ def as_directory(state: Optional[State]) -> Optional[File]:
 
 
 def keep(change: Change) -> dict[str, str]:
-    """Keep the bytes of a file that will be replaced or removed; its attributes."""
+    """Keep the bytes of a file that will be replaced or removed, and those of a secret value; a file's attributes."""
+    if is_hidden(change.before):
+        live.keep(change.before)  # type: ignore[arg-type]
     before = as_file(change.before)
     if before is None:
         return {}

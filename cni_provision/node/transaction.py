@@ -54,7 +54,7 @@ def run(record: Generation, changes: Collection[Change]) -> None:
 
 def _with_attributes(journal: Journal) -> Journal:
     """Keep what will be replaced; a file that comes back has the attributes with which it went."""
-    kept = {step.key: steps.keep(step) for step in journal.steps if steps.as_file(step.before)}
+    kept = {step.key: steps.keep(step) for step in journal.steps if step.before}
     files.sync_directory(paths.BLOBS)
     attributes = {**journal.record.attributes, **kept}
     steps_only = {step.key: attributes.get(step.key, {}) for step in journal.steps}
