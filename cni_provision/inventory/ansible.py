@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cni_provision.errors import UserError
-from cni_provision.inventory.outside import Ran, Run
+from cni_provision.inventory.outside import Ran, Run, TookTooLong
 
 ACTION = "cni_provision_variables"
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_ansible")
@@ -49,6 +49,8 @@ def ask(question: Question, run: Run, environment: Mapping[str, str]) -> bytes:
     except OSError as error:
         hint = f"install `ansible-core`, or name its `ansible` in {PROGRAM_VARIABLE}"
         raise UserError(f"cannot run `{program}`: {error.strerror}", hint=hint) from error
+    except TookTooLong as error:
+        raise UserError(f"`{program}` was ended: {error}", hint=error.hint) from error
     if ran.code or not ran.answer:
         raise UserError(f"`{program}` could not read the inventory: {complaint(ran)}", hint=HINT)
     return ran.answer

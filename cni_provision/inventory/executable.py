@@ -11,7 +11,7 @@ from typing import Any
 from cni_provision.errors import Place, UserError
 from cni_provision.inventory.complaints import Complaints
 from cni_provision.inventory.located import VAULTED, Located, Spot, is_template, type_name
-from cni_provision.inventory.outside import Run
+from cni_provision.inventory.outside import Run, TookTooLong
 from cni_provision.inventory.tree import Loop, Source, Tree
 
 UNSAFE, VAULT = "__ansible_unsafe", "__ansible_vault"
@@ -47,7 +47,11 @@ class Program:
     def said(self, *words: str) -> bytes:
         """What the program printed. Raises UserError."""
         path = os.path.abspath(self.source.name)
-        ran = self.run([path, *words], {})
+        try:
+            ran = self.run([path, *words], {})
+        except TookTooLong as error:
+            message = f"the inventory program was ended: {error}"
+            raise UserError(message, place=self.spot.place, hint=error.hint) from error
         if ran.code:
             told = ran.complaint.decode(errors="replace").strip().splitlines()
             message = f"the inventory program ended with {ran.code}" + (f": {told[-1]}" if told else "")

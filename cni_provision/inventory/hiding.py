@@ -32,7 +32,12 @@ class Hiding:
                 self.add(item)
         elif value not in (None, "") and not isinstance(value, bool):
             text = str(value)
-            self.values |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
+            self.values |= {
+                text,
+                json.dumps(text)[1:-1],
+                json.dumps(text, ensure_ascii=False)[1:-1],
+                repr(text)[1:-1],
+            }
 
     def hide(self, text: str) -> str:
         """The text with each of the values replaced."""

@@ -1,7 +1,7 @@
 # Copyright: the cni-provision project
 # GNU General Public License v3.0 or later (https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An Ansible action: every host's variables as Ansible evaluates them, written to a pipe.
+"""An Ansible action: every host's variables as Ansible evaluates them, written to a descriptor.
 
 This file imports Ansible and has its licence. It stands alone: Ansible loads it by its path, in Ansible's own
 interpreter (Python ≥ 3.10, ansible-core 2.16 to 2.19); no module of the project imports it, and it imports none.
@@ -54,15 +54,15 @@ Json = dict[str, Any]
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Answers on the pipe; needs no connection."""
+    """Answers on the descriptor; needs no connection."""
 
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Json:
         answer = Answer(self._templar, task_vars)
-        with os.fdopen(int(os.environ["CNI_PROVISION_ANSWER"]), "w", encoding="utf-8") as pipe:
+        with os.fdopen(int(os.environ["CNI_PROVISION_ANSWER"]), "w", encoding="utf-8") as file:
             for line in answer.lines():
-                pipe.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line) + "\n")
         return {"changed": False}
 
 
