@@ -26,7 +26,7 @@ from cni_provision.attach.interface import addresses, attachment, described
 from cni_provision.cni import skel
 from cni_provision.cni.skel import Call
 from cni_provision.cni.types import IPAddress, IPInterface, IPNetwork, Result
-from cni_provision.net import address, container, link, masquerade, record, route
+from cni_provision.net import address, container, link, masquerade, record, route, sysctl
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Link, Settings
 from cni_provision.net.route import Route
@@ -34,6 +34,7 @@ from cni_provision.net.rtnl import Request, Socket
 from cni_provision.net.undo import Undo
 
 CONTAINER = 1  # the index of its interface in the result
+HOST_END = ("net/ipv6/conf/{}/accept_ra", "net/ipv6/conf/{}/accept_dad")  # no routes from there, no duplicates
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def add(call: Call) -> Result:
         planned = with_gateways(ipam.lease(call, undo))
         pair.take_off_rules(mine, before or record.NOTHING)  # of an ADD that was killed
         pair.add_rules(mine, both, addresses(planned), net, undo)
-        pair.ignore_router_advertisements(both.outer.name)
+        sysctl.write_present({key.format(both.outer.name): "0" for key in HOST_END})
         host.perform(link.changing(both.outer, Settings(up=True, alias=pair.alias(mine))))
         configure(call, inside, both.inner, planned)
         host.perform(*host_side(both.outer, planned))

@@ -60,7 +60,8 @@ def test_routes_come_back_as_they_were_packed(wanted: Route) -> None:
 def test_we_read_the_routes_of_pyroute2(wanted: Route) -> None:
     message = rtmsg()
     family = AF_INET if wanted.destination.version == 4 else AF_INET6
-    message.update(family=family, dst_len=wanted.destination.prefixlen, scope=wanted.scope, type=1, table=254, proto=3)
+    length = wanted.destination.prefixlen
+    message.update(family=family, dst_len=length, scope=wanted.scope, type=1, table=254, proto=3)
     message["attrs"] = [["RTA_TABLE", wanted.table], ["RTA_OIF", wanted.index], ["RTA_PRIORITY", wanted.priority]]
     message["attrs"] += [["RTA_METRICS", {"attrs": [["RTAX_MTU", wanted.mtu], ["RTAX_ADVMSS", wanted.advmss]]}]]
     if wanted.destination.prefixlen:

@@ -11,6 +11,7 @@ import pytest
 
 from cni_provision.net import link
 from cni_provision.net.rtnl import Socket
+from tests.plugins.conftest import Namespace
 
 REFERENCE = "/usr/lib/cni"
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -42,9 +43,12 @@ KINDS = {
     one.plugin: one
     for one in (
         Kind("ptp", "veth"),
+        Kind("dummy", "dummy", by_reference=False),
+        Kind("macvlan", "macvlan", {"master": "up0"}, below=True),
+        Kind("ipvlan", "ipvlan", {"master": "up0"}, below=True),
+        Kind("vlan", "vlan", {"master": "up0", "vlanId": 7}, below=True),
     )
 }  # fmt: skip
-NO_SIBLING = "only the cold way can be looked at by strace"
 
 
 def require_kind(kind: str) -> None:
@@ -62,15 +66,15 @@ def config(host, network: str, kind: Kind, families: str = "both", **more) -> di
     return {**written, **kind.keys, **more}
 
 
-def prepare(host, make_namespace: Callable) -> None:
-    """The host's `up0`, which leads to a neighbour, and `dev0`, which can be given away."""
+def prepare(host, make_namespace: Callable[[], Namespace]) -> Namespace:
+    """The host's `up0`, which leads to a neighbour, and `dev0`, which can be given away; returns the neighbour."""
     neighbour = make_namespace()
     for name in ("up0", "dev0"):
-        if not host.namespace.link(name):
-            add = ("ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", str(neighbour.pid))
-            host.namespace.run(*add)
-            for side in (host.namespace, neighbour):
-                side.run("ip", "link", "set", name, "up")
+        add = ("ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", str(neighbour.pid))
+        host.namespace.run(*add)
+        for side in (host.namespace, neighbour):
+            side.run("ip", "link", "set", name, "up")
+    return neighbour
 
 
 def anonymous(result: dict, netns: str) -> dict:

@@ -19,6 +19,7 @@ from tests.plugins.attachments import (
     nothing_left,
     prepare,
 )
+from tests.plugins.conftest import Namespace
 
 pytestmark = pytest.mark.root
 needs_reference = pytest.mark.skipif(not Path(REFERENCE).exists(), reason="the reference plugins are not installed")
@@ -38,6 +39,11 @@ def known_kind(request: pytest.FixtureRequest) -> Kind:
     return request.param
 
 
+@pytest.fixture
+def container(make_quick) -> Namespace:
+    return make_quick()
+
+
 @pytest.fixture(autouse=True)
 def masters(host, make_namespace) -> None:
     prepare(host, make_namespace)
@@ -45,10 +51,10 @@ def masters(host, make_namespace) -> None:
 
 @needs_reference
 @pytest.mark.parametrize("families", RANGES)
-def test_the_reference_does_the_same(host, make_namespace, network, known_kind: Kind, families: str) -> None:
+def test_the_reference_does_the_same(host, make_quick, network, known_kind: Kind, families: str) -> None:
     wanted, found = config(host, network, known_kind, families), []
     for path in (host.path, REFERENCE):
-        container = make_namespace()
+        container = make_quick()
         result = host.add(wanted, container, path=path)
         found.append({"result": anonymous(result, container.path), "kernel": kernel(host, container)})
         host.delete({**wanted, "prevResult": result}, container, path=path)
@@ -91,9 +97,9 @@ def test_each_version(host, container, network, kind: Kind, version: str) -> Non
     nothing_left(host, container, network)
 
 
-def test_delete_when_something_is_gone(host, make_namespace, network, kind: Kind) -> None:
+def test_delete_when_something_is_gone(host, make_quick, network, kind: Kind) -> None:
     """Never attached; twice; no namespace; no `prevResult`; no interface; no master."""
-    wanted, container = config(host, network, kind), make_namespace()
+    wanted, container = config(host, network, kind), make_quick()
     host.delete(wanted, container)
     result = host.add(wanted, container)
     for again in ({**wanted, "prevResult": result}, wanted):
@@ -103,7 +109,6 @@ def test_delete_when_something_is_gone(host, make_namespace, network, kind: Kind
     container.run("ip", "link", "delete", "eth0")
     host.delete(wanted, container)
     nothing_left(host, container, network)
-    prepare(host, make_namespace)
     host.add(wanted, container)
     if kind.below:
         host.namespace.run("ip", "link", "delete", "up0")
@@ -168,11 +173,11 @@ def test_check_needs_the_result(host, container, network, kind: Kind) -> None:
     assert (outcome.result["code"], outcome.result["msg"]) == (7, "required prevResult missing")
 
 
-def test_status_and_gc(host, make_namespace, network, kind: Kind) -> None:
+def test_status_and_gc(host, make_quick, network, kind: Kind) -> None:
     wanted = config(host, network, kind, cniVersion="1.1.0")
     outcome = host.call("STATUS", wanted)
     assert (outcome.code, outcome.result) == (0, None), outcome
-    container = make_namespace()
+    container = make_quick()
     host.add(wanted, container)
     valid = [{"containerID": "container-1", "ifname": "eth0"}]
     assert host.call("GC", {**wanted, "cni.dev/valid-attachments": valid}).code == 0
@@ -194,22 +199,13 @@ def test_status_asks_ipam(host, network, kind: Kind) -> None:
 @pytest.mark.parametrize("way", ["cold"])
 @pytest.mark.parametrize("fault", ["error=ENOBUFS", "signal=KILL"])
 def test_a_fault_at_each_message_to_the_kernel_leaves_nothing(
-    host, make_namespace, network, kind: Kind, fault: str
+    host, make_quick, network, kind: Kind, fault: str
 ) -> None:
     """An error is undone by ADD itself, a death by the DEL that the runtime sends next."""
     wanted = config(host, network, kind)
     for number in range(1, 40):
-        container = make_namespace()
-        inject = (
-            "strace",
-            "-f",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=sendto",
-            "-e",
-            f"inject=sendto:{fault}:when={number}",
-        )
+        container = make_quick()
+        inject = ("strace", "-o", "/dev/null", "-e", "trace=sendto", "-e", f"inject=sendto:{fault}:when={number}")
         outcome = host.call("ADD", wanted, netns=container.path, before=inject)
         if outcome.code == 0:
             break

@@ -1,0 +1,155 @@
+"""What is special to macvlan; the rest is in test_drop_in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugins.attachments import KINDS, anonymous, config, interface, nothing_left, prepare
+from tests.plugins.conftest import Namespace
+
+pytestmark = pytest.mark.root
+KIND = KINDS["macvlan"]
+
+
+@pytest.fixture
+def container(make_quick) -> Namespace:
+    return make_quick()
+
+
+@pytest.fixture(autouse=True)
+def masters(host, make_namespace) -> Namespace:
+    KIND.require()
+    return prepare(host, make_namespace)
+
+
+def wanted(host, network: str, **more) -> dict:
+    return config(host, network, KIND, **more)
+
+
+def without_ipam(host, network: str, **more) -> dict:
+    return {key: value for key, value in wanted(host, network, **more).items() if key != "ipam"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "message"),
+    [
+        ({"mode": "fast"}, 7, 'unknown macvlan mode: "fast"'),
+        ({"mtu": 1501}, 7, "invalid MTU 1501, must be [0, master MTU(1500)]"),
+        ({"mtu": -1}, 7, "invalid MTU -1, must be [0, master MTU(1500)]"),
+        ({"mac": "02:00"}, 7, "`02:00` is not a MAC address"),
+        ({"master": "absent"}, 7, 'failed to lookup master "absent": the host has no such interface'),
+        ({"master": ""}, 7, "no default route interface found"),
+        ({"linkInContainer": True}, 7, 'failed to lookup master "up0": the container has no such interface'),
+        ({"bcqueuelen": -1}, 7, "`bcqueuelen` must be from 0 to 4294967295, not `-1`"),
+    ],
+)
+def test_refused(host, container, network, keys: dict, code: int, message: str) -> None:
+    outcome = host.call("ADD", wanted(host, network, **keys), netns=container.path)
+    assert (outcome.result["code"], outcome.result["msg"][: len(message)]) == (code, message)
+    nothing_left(host, container, network)
+    host.delete(wanted(host, network, **keys), container)
+
+
+@pytest.mark.parametrize("mode", ["bridge", "private", "vepa", "passthru"])
+def test_modes(host, container, network, mode: str) -> None:
+    result = host.add(wanted(host, network, mode=mode), container)
+    assert container.link("eth0")["linkinfo"]["info_data"]["mode"] == mode
+    assert host.check(wanted(host, network, mode=mode), container, result).code == 0
+    other = "private" if mode != "private" else "vepa"
+    outcome = host.check(wanted(host, network, mode=other), container, result)
+    assert outcome.result["msg"] == f"`eth0` is not as ADD left it: `eth0` is in mode {mode}, not {other}"
+    host.delete(wanted(host, network), container)
+    nothing_left(host, container, network)
+
+
+def test_without_addresses(host, container, network) -> None:
+    config = without_ipam(host, network, cniVersion="1.1.0")
+    result = host.add(config, container)
+    own = {"name": "eth0", "mac": "@MAC", "sandbox": "@NETNS", "mtu": 1500}
+    assert anonymous(result, container.path) == {"cniVersion": "1.1.0", "interfaces": [own]}
+    shown = interface(container)
+    assert (shown["addresses"], shown["flags"]) == ([], ["UP"])
+    assert host.check(config, container, result).code == 0
+    assert host.call("STATUS", config).code == 0
+    host.delete(config, container)
+    nothing_left(host, container, network)
+
+
+def test_what_it_is_given(host, container, network) -> None:
+    config = without_ipam(host, network, mtu=1400, bcqueuelen=2000, mac="02:00:00:00:00:01")
+    result = host.add(config, container)
+    found = container.link("eth0")
+    assert (found["mtu"], found["address"]) == (1400, "02:00:00:00:00:01")
+    assert found["linkinfo"]["info_data"]["bcqueuelen"] == 2000
+    assert result["interfaces"][0]["mac"] == "02:00:00:00:00:01"
+
+
+MACS = [f"02:00:00:00:00:0{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "args", "expected"),
+    [
+        ({"mac": MACS[1]}, "", MACS[1]),
+        ({"mac": MACS[1]}, f"IgnoreUnknown=1;MAC={MACS[2]}", MACS[2]),
+        ({"mac": MACS[1], "runtimeConfig": {"mac": MACS[3]}}, f"MAC={MACS[2]}", MACS[3]),
+        ({"runtimeConfig": {"Mac": "02-00-00-00-00-03"}}, "", MACS[3]),
+    ],
+)
+def test_where_the_mac_address_is_from(host, container, network, keys: dict, args: str, expected: str) -> None:
+    config = without_ipam(host, network, **keys)
+    assert host.add(config, container, args=args)["interfaces"][0]["mac"] == expected
+    host.delete(config, container, args=args)
+
+
+def test_the_master_of_the_default_route(host, container, network) -> None:
+    host.namespace.run("ip", "address", "add", "198.51.100.1/24", "dev", "up0")
+    host.namespace.run("ip", "route", "add", "default", "via", "198.51.100.2")
+    config = wanted(host, network)
+    del config["master"]
+    result = host.add(config, container)
+    index = host.namespace.link("up0")["ifindex"]
+    assert container.link("eth0")["link_index"] == index
+    assert host.check(config, container, result).code == 0
+    host.delete(config, container)
+    nothing_left(host, container, network)
+
+
+def test_a_master_in_the_container(host, container, network) -> None:
+    container.run("ip", "link", "add", "lower", "type", "veth", "peer", "name", "other")
+    for name in ("lower", "other"):
+        container.run("ip", "link", "set", name, "up")
+    config = wanted(host, network, master="lower", linkInContainer=True)
+    result = host.add(config, container)
+    assert container.link("eth0")["link"] == "lower"
+    assert host.check(config, container, result).code == 0
+    assert host.call("STATUS", {**config, "cniVersion": "1.1.0"}).code == 0
+    host.delete(config, container)
+    assert container.links() == {"lo", "lower", "other"}
+
+
+def test_another_master(host, container, network) -> None:
+    result = host.add(wanted(host, network), container)
+    outcome = host.check(wanted(host, network, master="dev0"), container, result)
+    assert outcome.result["msg"] == "`eth0` is not as ADD left it: `eth0` is above `up0`, not `dev0`"
+
+
+def test_status_without_the_master(host, network) -> None:
+    outcome = host.call("STATUS", wanted(host, network, master="absent", cniVersion="1.1.0"))
+    assert (outcome.result["code"], outcome.result["msg"][:33]) == (50, 'failed to lookup master "absent":')
+
+
+def test_an_interface_of_the_same_name_on_the_host(host, container, network) -> None:
+    host.namespace.run("ip", "link", "set", "dev0", "name", "eth0")
+    host.add(wanted(host, network), container)
+    host.delete(wanted(host, network), container)
+    host.namespace.run("ip", "link", "set", "eth0", "name", "dev0")
+    nothing_left(host, container, network)
+
+
+def test_the_neighbour_is_reached(host, container, network, masters) -> None:
+    masters.run("ip", "address", "add", "10.42.0.1/24", "dev", "up0")
+    masters.run("ip", "address", "add", "fd42::1/64", "dev", "up0", "nodad")
+    host.add(wanted(host, network), container)
+    assert container.pings("10.42.0.1")
+    assert container.pings("fd42::1")
