@@ -187,7 +187,7 @@ def main() -> None:
     options.add_argument("names", nargs="*", metavar="NAME")
     options.add_argument("--kind", choices=("vm", "lab"), default="vm")
     options.add_argument("--package", action="append", default=[], help="a Debian package of the machines")
-    chosen = options.parse_args()
+    chosen = options.parse_intermixed_args()
     down(chosen.folder)
     if lab_name(chosen.folder) in lab.names():
         lab.down(lab_name(chosen.folder))
