@@ -34,6 +34,7 @@ _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _KEY, _DATA, _USER_DATA = 1, 2, 6
 _VALUE, _VERDICT = 1, 2
 _VERDICT_CODE, _VERDICT_CHAIN, _GOTO = 1, 2, -4
+_CHAIN_POLICY, _DROP = 5, bytes(4)
 _COMMENT = 0
 _PER_BATCH = 400
 _TRIES = 20
@@ -165,6 +166,17 @@ class Table:
             for chain in chains
             if not self._dump(_GET_RULE, text(_LIST_TABLE, self.name) + text(_LIST_SET, chain), operation)
         )
+
+    def drops(self, chain: str) -> bool:
+        """Whether a base chain drops what no rule of it accepts; False if there is none."""
+        payload, operation = text(_LIST_TABLE, self.name) + text(3, chain), f"look at chain {self.name} {chain}"
+        try:
+            replies = self._socket.get(Message(_GET_CHAIN, payload, 0, self.family, operation))
+        except NfnetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return any(attributes(reply).get(_CHAIN_POLICY) == _DROP for reply in replies)
 
     def delete_if_empty(self) -> None:
         """Delete the table with its chains and rules if no set or map of it has an element."""
