@@ -54,6 +54,7 @@ def apply(request: Request, talk: Talk) -> Reply:
         recovered = transaction.recover()
         history = generation.history()
         reply = _apply(request, talk, history)
+        record_python()
         compile_plugins()
         reply = replace(reply, findings=(*recovered, *reply.findings))
         asked = request if request.verb != "rollback" else _proof_of_return(request)
@@ -77,7 +78,6 @@ def _apply(request: Request, talk: Talk, history: History) -> Reply:
     _gather(request, proposal, talk, reply)
     record = _record(request, proposal, history.number)
     transaction.run(record, proposal.changes)
-    record_python()
     return replace(reply, applied=True, generation=record.number, incomplete=record.incomplete)
 
 
