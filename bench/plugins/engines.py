@@ -68,7 +68,7 @@ def keep_bytecode(host: Host, folder: Path) -> None:
     if importlib.util.find_spec("cni_provision.node.bytecode") is None:
         return
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; "
-    code += "from cni_provision.node import bytecode; bytecode.refresh(sys.argv[1:])"
+    code += "from cni_provision.node import bytecode; bytecode.refresh({path: path for path in sys.argv[1:]})"
     host.run(PYTHON, "-I", "-S", "-c", code, *(str(file) for file in sorted(folder.iterdir())))
 
 

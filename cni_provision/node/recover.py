@@ -46,7 +46,7 @@ def compile_plugins() -> None:
     owners = {each.owner for each in history.generations}
     states = (state for owner in owners for state in history.of(owner).states.values())
     executables = (steps.as_file(state) for state in states if state and state.kind == "plugin")
-    bytecode.refresh(file.path for file in executables if file)
+    bytecode.refresh({file.path: file.digest for file in executables if file})
 
 
 def _failed(failure: Failure) -> int:

@@ -6,8 +6,7 @@ import marshal
 import os
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,7 @@ def test_exactly_what_is_wanted_is_there(loopback: str, tmp_path: Path) -> None:
     foreign = written(tmp_path / "foreign", b"\x7fELF" * 100)
     refresh(digests(foreign), str(folder))
     assert not folder.exists()
-    refresh({**digests(loopback, foreign), str(tmp_path / "twin"): digest(built())}, str(folder))
+    refresh({**digests(loopback, foreign), str(tmp_path / "absent"): digest(built())}, str(folder))
     first = {each.name for each in folder.iterdir()}
     assert first == {INDEX, f"{digest_of(sources_in(loopback))}-{sys.implementation.cache_tag}"}
     refresh(digests(written(Path(loopback), built("# more\n", beside=tmp_path))), str(folder))
@@ -119,6 +118,16 @@ def test_what_is_not_whole_is_made_whole(
     assert (after != before) == rewritten
 
 
+def test_what_was_not_there_is_looked_for_again(loopback: str, tmp_path: Path) -> None:
+    folder, late = tmp_path / "bytecode", tmp_path / "late"
+    wanted = {**digests(loopback), str(late): digest(built("# late\n", beside=tmp_path))}
+    refresh(wanted, str(folder))
+    assert len(list(folder.iterdir())) == 2
+    late.write_bytes(built("# late\n", beside=tmp_path))
+    refresh(wanted, str(folder))
+    assert len(list(folder.iterdir())) == 3
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(loopback: str, tmp_path: Path) -> None:
     written(tmp_path / "file", b"")
     refresh(digests(loopback), str(tmp_path / "file"))
@@ -149,7 +158,7 @@ def runs_compiled(node: Node, *argv: str) -> bool:
 
 def kept(node: Node) -> dict[str, Path]:
     folder = node.path(paths.BYTECODE)
-    return {each.name: each for each in folder.iterdir() if each.name != INDEX}
+    return {each.name: each for each in folder.iterdir() if not each.name.startswith("index")}
 
 
 @pytest.mark.root
@@ -177,7 +186,7 @@ def test_apply_compiles_what_it_installs(node: Node, tmp_path: Path) -> None:
         lambda path: path.write_bytes(marshal.dumps((b"0000", marshal.loads(path.read_bytes())[1]))),
         lambda path: os.chown(path, 65534, 0),
         lambda path: path.chmod(0o666),
-        lambda path: path.rename(f"{path}.real").symlink_to(f"{path.name}.real"),
+        lambda path: path.symlink_to(path.rename(f"{path}.real").name),
     ],
     ids=["gone", "short", "empty", "text", "another magic number", "owner", "mode", "link"],
 )
