@@ -17,7 +17,7 @@ from cni_provision.net import rtnl
 from cni_provision.net.rtnl import NetlinkError, Request, Socket
 
 INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, device type, index, flags, mask of changed flags
-IFF_UP, IFF_LOOPBACK, IFF_PROMISC = 0x1, 0x8, 0x100
+IFF_UP, IFF_LOOPBACK, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x8, 0x100, 0x200
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_TXQLEN, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_IFALIAS = 13, 16, 18, 20
 IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 28, 29, 37
@@ -26,7 +26,17 @@ IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 
 IFLA_BR_VLAN_FILTERING, IFLA_VLAN_ID, VETH_INFO_PEER = 7, 1, 1
 IFLA_MACVLAN_MODE, IFLA_MACVLAN_BC_QUEUE_LEN, IFLA_IPVLAN_MODE = 1, 7, 1
 SHOWN = frozenset(
-    (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_IFALIAS)
+    (
+        IFLA_ADDRESS,
+        IFLA_IFNAME,
+        IFLA_MTU,
+        IFLA_LINK,
+        IFLA_MASTER,
+        IFLA_TXQLEN,
+        IFLA_OPERSTATE,
+        IFLA_LINKINFO,
+        IFLA_IFALIAS,
+    )
 )
 RTEXT_FILTER_SKIP_STATS = 8
 OPERSTATE_UP = 6
@@ -51,6 +61,7 @@ class Link:
     master: int = 0
     parent: int = 0
     alias: str = ""
+    tx_queue: int = 0
     info: bytes = field(default=b"", repr=False)  # IFLA_LINKINFO
 
     @property
@@ -60,6 +71,10 @@ class Link:
     @property
     def promiscuous(self) -> bool:
         return bool(self.flags & IFF_PROMISC)
+
+    @property
+    def all_multicast(self) -> bool:
+        return bool(self.flags & IFF_ALLMULTI)
 
     @property
     def data(self) -> dict[int, bytes]:
@@ -93,11 +108,13 @@ class Settings:
     netns_fd: Optional[int] = None
     up: Optional[bool] = None
     promiscuous: Optional[bool] = None
+    all_multicast: Optional[bool] = None
 
     def encode(self, index: int = 0) -> bytes:
         """`struct ifinfomsg` and its attributes."""
         flags = mask = 0
-        for bit, wanted in ((IFF_UP, self.up), (IFF_PROMISC, self.promiscuous)):
+        switches = ((IFF_UP, self.up), (IFF_PROMISC, self.promiscuous), (IFF_ALLMULTI, self.all_multicast))
+        for bit, wanted in switches:
             mask |= bit if wanted is not None else 0
             flags |= bit if wanted else 0
         return INFO.pack(0, 0, index, flags, mask) + b"".join(self._attributes())
@@ -175,6 +192,7 @@ def decode(body: bytes) -> Link:
         master=number(value(IFLA_MASTER, b"")),
         parent=number(value(IFLA_LINK, b"")),
         alias=string(value(IFLA_IFALIAS, b"")),
+        tx_queue=number(value(IFLA_TXQLEN, b"")),
         info=info,
     )
 
