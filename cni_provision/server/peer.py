@@ -7,14 +7,15 @@ at the other end. Sources: unix(7), proc(5), namespaces(7), capabilities(7).
 
 from __future__ import annotations
 
+import _socket
 import hashlib
 import os
 import select
 import socket
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Union
 
 NAMESPACES = ("mnt", "user", "net", "pid")
 NEEDED = 1 << 12 | 1 << 21  # CAP_NET_ADMIN, CAP_SYS_ADMIN
@@ -25,16 +26,12 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _KNOWN_FILES = 256
 
 
+# Where a process is: its namespaces by number; device and inode of its root, and the mount that this is on
+Place = tuple[Union[str, int], ...]
+
+
 class Stranger(Exception):
     """Not to be served; the text is the reason in one or two words, as it is counted and told."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process is: its namespaces by number; device and inode of its root, and the mount that this is on."""
-
-    namespaces: tuple[str, ...]
-    root: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Files:
         return digest
 
 
-def judge(stream: socket.socket, own: Place, files: Files, known: Mapping[str, object]) -> Caller:
+def judge(stream: _socket.socket, own: Place, files: Files, known: Mapping[str, object]) -> Caller:
     """The caller, if it is one of ours whose file is among the `known` digests; raises `Stranger`."""
     pid, uid, _ = _CREDENTIALS.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     if uid != 0:
@@ -71,8 +68,12 @@ def judge(stream: socket.socket, own: Place, files: Files, known: Mapping[str, o
     if pid <= 0:
         raise Stranger("other pid namespace")
     try:
-        with _process(stream, pid) as process:
+        process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _require_alive(stream)  # now that its folder is open
             return _examined(pid, process, own, files, known)
+        finally:
+            os.close(process)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise Stranger("gone") from error
     except PermissionError as error:
@@ -81,7 +82,7 @@ def judge(stream: socket.socket, own: Place, files: Files, known: Mapping[str, o
 
 def place(process: int) -> Place:
     """Where the process is whose /proc folder this is a descriptor of."""
-    return Place(tuple([os.readlink(name, dir_fd=process) for name in _LINKS]), _root(process))
+    return (*[os.readlink(name, dir_fd=process) for name in _LINKS], *_root(process))
 
 
 def own_place() -> Place:
@@ -92,18 +93,7 @@ def own_place() -> Place:
         os.close(process)
 
 
-@contextmanager
-def _process(stream: socket.socket, pid: int) -> Iterator[int]:
-    """The folder of the process at the other end, which lived when it was opened."""
-    process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _require_alive(stream)
-        yield process
-    finally:
-        os.close(process)
-
-
-def _require_alive(stream: socket.socket) -> None:
+def _require_alive(stream: _socket.socket) -> None:
     """The number was the caller's own all the time: where it has ended, somebody else may have it now."""
     try:
         descriptor = stream.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
@@ -125,17 +115,21 @@ def _refuse_if_readable(descriptor: int, events: int) -> None:
 
 def _examined(pid: int, process: int, own: Place, files: Files, known: Mapping[str, object]) -> Caller:
     where = place(process)
-    for name, theirs, ours in zip(NAMESPACES, where.namespaces, own.namespaces):
-        if theirs != ours:
-            raise Stranger(f"other {name} namespace")
-    if where.root != own.root:
-        raise Stranger("other root directory")
+    if where != own:
+        raise Stranger(_elsewhere(where, own))
     if _capabilities(process) & NEEDED != NEEDED:
         raise Stranger("capabilities")
     digest = files.digest("exe", process)
     if digest not in known:
         raise Stranger("other file")
     return Caller(pid, digest, os.readlink("cwd", dir_fd=process))
+
+
+def _elsewhere(where: Place, own: Place) -> str:
+    for name, theirs, ours in zip(NAMESPACES, where, own):
+        if theirs != ours:
+            return f"other {name} namespace"
+    return "other root directory"
 
 
 def _root(process: int) -> tuple[int, int, int]:

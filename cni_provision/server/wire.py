@@ -10,6 +10,7 @@ launcher  K  the answer has been passed on
 
 from __future__ import annotations
 
+import _socket
 import array
 import os
 import socket
@@ -94,12 +95,14 @@ def encode_answer(outcome: Outcome) -> bytes:
 
 
 class Connection:
-    """One end of a conversation, for one thread at a time. Descriptors that arrive are closed, or in `netns_fd`."""
+    """One end of a conversation, for one thread at a time; `stream` blocks.
 
-    def __init__(self, stream: socket.socket) -> None:
+    Descriptors that arrive are closed, or in `netns_fd`.
+    """
+
+    def __init__(self, stream: _socket.socket) -> None:
         self.netns_fd = -1
         self._stream = stream
-        self._stream.settimeout(None)
         self._patience: Optional[float] = None
         self._received = bytearray()
 

@@ -21,7 +21,7 @@ def pair() -> Iterator[Pair]:
 
 def test_what_comes_is_given_once(pair: Pair) -> None:
     watch, (ours, theirs) = Watch(), pair
-    watch.add(ours, lambda: None)
+    watch.add(ours.fileno(), lambda: None)
     found: list[Arrival] = []
     threads = [threading.Thread(target=lambda: found.append(watch.next())) for _ in range(2)]
     for thread in threads:
@@ -38,7 +38,7 @@ def test_a_hang_up_is_something_that_comes(pair: Pair) -> None:
     watch, (ours, theirs) = Watch(), pair
     came = lambda: None  # noqa: E731
     theirs.close()
-    watch.add(ours, came)
+    watch.add(ours.fileno(), came)
     assert watch.next() is came
 
 
@@ -46,7 +46,7 @@ def test_it_can_be_watched_again(pair: Pair) -> None:
     watch, (ours, theirs) = Watch(), pair
     theirs.send(b"x")
     for _ in range(3):
-        watch.add(ours, lambda: None)
+        watch.add(ours.fileno(), lambda: None)
         assert watch.next()() is None
 
 
