@@ -2,6 +2,7 @@
 
 CniProvisionError                     1   ours
 ├── UserError                        65   something that the user wrote
+│   ├── NoInventory                  64   the command line names none, and there is none where one is looked for
 │   ├── Mistakes                     65   every mistake of one run, each with its place
 │   └── NeedsAnsible                 65   the inventory uses what only Ansible can evaluate
 ├── LabFailed                         1   this machine cannot carry the lab: what is missing
@@ -79,6 +80,12 @@ class UserError(CniProvisionError):
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """The mistake as diagnostics, for a view to draw."""
         return (Diagnostic(self.message, self.place, self.hint),)
+
+
+class NoInventory(UserError):
+    """None is named on the command line, by the environment or by `ansible.cfg`, and there is none in this folder."""
+
+    exit_code = 64
 
 
 class Mistakes(UserError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,18 +44,6 @@ class Selection:
     reader: str = "own"
     playbook_dir: str | None = None
     vault_id: tuple[str, ...] = ()
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The inventories as asked for, else those of `ansible.cfg`, or the first default that exists."""
-        from cni_provision.inventory.complaints import Complaints
-        from cni_provision.inventory.reading import default_paths
-        from cni_provision.inventory.settings import read_settings
-
-        found = self.inventory or default_paths(read_settings(os.environ, Complaints()))
-        if not found:
-            raise click.UsageError("no inventory: give one with `-i`, or make one with `cni-provision init`")
-        return found
 
 
 @dataclass(frozen=True)

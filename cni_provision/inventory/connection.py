@@ -32,6 +32,13 @@ PASSWORDS = {
     "ansible_become_pass": "-K",
     "ansible_become_password": "-K",
 }
+# What would weaken a check or run another program, and how it is done instead.
+UNUSED = {
+    "ansible_host_key_checking": "host keys are always checked: add the nodes' keys to `known_hosts`",
+    "ansible_ssh_host_key_checking": "host keys are always checked: add the nodes' keys to `known_hosts`",
+    "ansible_ssh_executable": "`ssh` is the first on PATH",
+    "ansible_become_exe": "`sudo` and `doas` are those on the PATH of the login user",
+}
 CONNECTION_VARIABLES = frozenset(
     HOST + PORT + USER + KEY + TIMEOUT + ARGUMENTS + tuple(PASSWORDS)
     + (
@@ -61,7 +68,7 @@ class ConnectionReader:
 
     def connection(self) -> Connection:
         """Everything that the inventory says about reaching the node."""
-        self.warn_of_passwords()
+        self.warn_of_unused()
         return Connection(
             kind=self.kind(),
             host=self.text(*HOST) or self.name,
@@ -152,11 +159,10 @@ class ConnectionReader:
                 self.complaints.error(f"`{name}` cannot be split into words: {error}", item)
         return tuple(words)
 
-    def warn_of_passwords(self) -> None:
-        for name, option in PASSWORDS.items():
-            item = self.raw.get(name)
-            if item is not None:
-                hint = f"give `{option}` on the command line"
-                self.complaints.warning(
-                    f"`{name}` is not used: passwords do not come from inventories", item.spot, hint
-                )
+    def warn_of_unused(self) -> None:
+        """Variables that Ansible would follow, and that are not followed here."""
+        for name in self.raw.keys() & PASSWORDS.keys():
+            message = f"`{name}` is not used: passwords do not come from inventories"
+            self.complaints.warning(message, self.raw[name].spot, f"give `{PASSWORDS[name]}` on the command line")
+        for name in self.raw.keys() & UNUSED.keys():
+            self.complaints.warning(f"`{name}` is not used", self.raw[name].spot, UNUSED[name])

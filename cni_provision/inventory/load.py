@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cni_provision.errors import Mistakes, NeedsAnsible, UserError
+from cni_provision.errors import Mistakes, NeedsAnsible, NoInventory, UserError
 from cni_provision.inventory.addresses import Subnet
 from cni_provision.inventory.ansible import Question, ask
 from cni_provision.inventory.answer import Answer
@@ -120,8 +120,8 @@ class Loading:
 
     def need_paths(self, paths: tuple[str, ...]) -> None:
         if not paths:
-            self.complaints.error("there is no inventory", hint="name one with `-i`, or write `./hosts.yaml`")
             self.complaints.raise_any()
+            raise NoInventory("no inventory", hint="give one with `-i`, or make one with `cni-provision init`")
 
     def need_hosts(self, paths: tuple[str, ...]) -> None:
         """Raises everything that was found wrong if there is no host to go on with."""

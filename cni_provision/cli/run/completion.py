@@ -38,14 +38,12 @@ def complete_network(context: click.Context, parameter: click.Parameter, incompl
 
 def names(context: click.Context, *, groups: bool = True) -> list[str]:
     """All names of the inventory; a broken inventory must not disturb the prompt."""
-    from cni_provision.cli.options import Selection
     from cni_provision.errors import CniProvisionError
     from cni_provision.inventory.load import Sources, load
 
-    selection = Selection(tuple(context.params.get("inventory") or ()))
     try:
-        nodes = load(Sources(selection.paths, ()), None).nodes
-    except (CniProvisionError, OSError, click.UsageError):
+        nodes = load(Sources(tuple(context.params.get("inventory") or ())), None).nodes
+    except (CniProvisionError, OSError):
         return []
     found = {node.name for node in nodes}
     return sorted(found | {group for node in nodes for group in node.groups} if groups else found)

@@ -24,7 +24,7 @@ def select(selection: Selection, emit: Emit) -> Inventory:
     from cni_provision.inventory.load import Sources, load
 
     sources = Sources(
-        selection.paths, selection.extra_vars, selection.reader, selection.playbook_dir, selection.vault_id
+        selection.inventory, selection.extra_vars, selection.reader, selection.playbook_dir, selection.vault_id
     )
     inventory = load(sources, selection.limit, programs.run)
     if selection.shard:
