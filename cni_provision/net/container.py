@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional, Protocol
 
-from cni_provision.net import address, link, record, route, sysctl
+from cni_provision.net import address, departure, link, record, route, sysctl
 from cni_provision.net.address import IPInterface
 from cni_provision.net.errors import NetError
 from cni_provision.net.link import Link, Settings
@@ -196,12 +196,12 @@ def unplug(attachment: Attachment, made: Made, netns_fd: Optional[int]) -> None:
         if netns_fd is None:
             outer = host_end(host, attachment.network, attachment.container_id, attachment.ifname)
             if outer:
-                link.delete(host, outer)
+                departure.delete(host, outer)
             return
     with Socket(netns_fd) as inside:
         inner = link.find(inside, attachment.ifname)
         if inner and inner.kind == "veth":
-            link.delete(inside, inner)
+            departure.delete(inside, inner, netns_fd)
 
 
 def delete_port(host: Socket, made: Made) -> bool:
@@ -209,7 +209,7 @@ def delete_port(host: Socket, made: Made) -> bool:
     found = link.find_index(host, made.index) if made.index else link.find(host, made.port)
     if found is None or (found.name, found.kind) != (made.port, "veth"):
         return False
-    link.delete(host, found)
+    departure.delete(host, found)
     return True
 
 
@@ -217,7 +217,7 @@ def unplug_stale(plugin: str, network: str, valid: Collection[tuple[str, str]]) 
     """Delete the host ends of what is not valid, by alias; by record where an ADD was killed before it gave one."""
     with Socket() as host:
         for one in stale_ends(link.dump(host), network, valid):
-            link.delete(host, one)
+            departure.delete(host, one)
         for attachment, made in record.of_network(plugin, network):
             if made.port and (attachment.container_id, attachment.ifname) not in valid:
                 with record.held_if_free(attachment) as free:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from cni_provision.net import link, nsid
+from cni_provision.net import departure, link, nsid
 from cni_provision.net.errors import NetError
 from cni_provision.net.link import Kind, Link, Settings
 from cni_provision.net.rtnl import NetlinkError, Socket
@@ -36,12 +36,15 @@ def above(inside: Socket, lower: Link, settings: Settings, *, on_host: bool) -> 
 
 
 def remove(netns_fd: int, name: str, kind: str) -> None:
+    """Delete an interface; that it is gone already, or is of another kind, is success."""
     with Socket(netns_fd) as inside:
-        remove_from(inside, name, kind)
+        found = link.find(inside, name)
+        if found and found.kind == kind:
+            departure.delete(inside, found, netns_fd)
 
 
 def remove_from(inside: Socket, name: str, kind: str) -> None:
-    """Delete an interface; that it is gone already, or is of another kind, is success."""
+    """The same, waiting until it is freed."""
     found = link.find(inside, name)
     if found and found.kind == kind:
         link.delete(inside, found)
