@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from cni_provision.cni.steps import Wait
 from cni_provision.cni.types import IO_FAILURE, TRY_AGAIN_LATER, CNIError
 
+DOOR = ".door"  # of whoever waits, beside the lock itself
 _PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
@@ -40,29 +41,38 @@ class Held:
 
 def exclusive(folder: str, name: str, timeout: float) -> Generator[Wait, None, Held]:
     """Alone; the file is removed at the end. Raises CNIError 11 when somebody else keeps it for `timeout` seconds."""
-    path = _path(folder, name)
-    return Held((yield from _acquire(path, name, fcntl.LOCK_EX, timeout)), path, remove=True)
+    return _held(folder, name, fcntl.LOCK_EX, timeout)
 
 
 def shared(folder: str, name: str, timeout: float) -> Generator[Wait, None, Held]:
     """Together with other `shared` holders, never with an `exclusive` one; the file stays."""
-    path = _path(folder, name)
-    return Held((yield from _acquire(path, name, fcntl.LOCK_SH, timeout)), path, remove=False)
+    return _held(folder, name, fcntl.LOCK_SH, timeout)
+
+
+def _held(folder: str, name: str, kind: int, timeout: float) -> Generator[Wait, None, Held]:
+    """Whoever waits holds the door meanwhile: who wants it alone would never get it, if of those who share it each
+    began before another has ended."""
+    path, remove, deadline = _path(folder, name), kind == fcntl.LOCK_EX, time.monotonic() + timeout
+    try:
+        with Held((yield from _acquire(path + DOOR, kind, deadline)), path + DOOR, remove):
+            return Held((yield from _acquire(path, kind, deadline)), path, remove)
+    except BlockingIOError as error:
+        raise CNIError(TRY_AGAIN_LATER, f"{name} is in use by another call since more than {timeout:g} s") from error
 
 
 def _path(folder: str, name: str) -> str:
     return os.path.join(folder, hashlib.sha256(name.encode()).hexdigest()[:32] + ".lock")
 
 
-def _acquire(path: str, name: str, kind: int, timeout: float) -> Generator[Wait, None, int]:
-    deadline = time.monotonic() + timeout
+def _acquire(path: str, kind: int, deadline: float) -> Generator[Wait, None, int]:
+    """Raises BlockingIOError when the time is over."""
     attempt = 0
     while True:
         descriptor = _attempt(path, kind)
         if descriptor is not None:
             return descriptor
         if time.monotonic() >= deadline:
-            raise CNIError(TRY_AGAIN_LATER, f"{name} is in use by another call since more than {timeout:g} s")
+            raise BlockingIOError
         yield Wait(_PAUSES[min(attempt, len(_PAUSES) - 1)])
         attempt += 1
 

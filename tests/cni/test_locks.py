@@ -49,6 +49,29 @@ def test_shared_holders_keep_an_exclusive_one_out(tmp_path: Path) -> None:
         pass
 
 
+def test_whoever_wants_it_alone_gets_it_though_there_is_always_one_who_shares(tmp_path: Path) -> None:
+    begun, over = threading.Semaphore(0), threading.Event()
+
+    def share() -> None:
+        while not over.is_set():
+            with shared(str(tmp_path), "network n", 30):
+                begun.release()
+                over.wait(0.02)
+
+    threads = [threading.Thread(target=share) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            assert begun.acquire(timeout=30)
+            with exclusive(str(tmp_path), "network n", 30):
+                pass
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_threads_take_turns_though_the_file_comes_and_goes(tmp_path: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
