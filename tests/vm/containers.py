@@ -1,6 +1,6 @@
 """Containers of Molecule's tests: network namespaces of a machine, attached through the plugins installed there.
 
-What attaches them is this project's own runtime library, sent over as one archive with `tests.vm.inside`.
+What attaches them is this project's own runtime library, sent over with `tests.vm.inside`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 
 from cni_provision.node import bundle
 
-ARCHIVE = "/run/containers.zip"
+FOLDER = "/opt/containers"
+UNPACK = f"cat >{FOLDER}.zip && rm -rf {FOLDER} && python3 -m zipfile -e {FOLDER}.zip {FOLDER}"
 INSIDE = Path(__file__).with_name("inside.py")
 # not `ip netns`, which wants a /run that is shared
 MAKE = """
@@ -54,7 +55,7 @@ class Container:
 
     def start(self, *words: str) -> None:
         """A verb of `tests.vm.inside` that runs as long as the container."""
-        command = BACKGROUND.format(self.name, f"python3 {ARCHIVE} {' '.join(words)}")
+        command = BACKGROUND.format(self.name, f"python3 {FOLDER} {' '.join(words)}")
         assert self.host.run(command).rc == 0
 
     def serve(self) -> None:
@@ -63,7 +64,7 @@ class Container:
 
     def reads(self, other: Container) -> bool:
         """Whether TCP gets the page of another container."""
-        return self.run("python3", ARCHIVE, "read", other.address).strip() == other.name
+        return self.run("python3", FOLDER, "read", other.address).strip() == other.name
 
     def pings(self, other: Container) -> bool:
         return " 0% packet loss" in self.run("ping", "-c", "3", "-W", "10", other.address)
@@ -71,7 +72,7 @@ class Container:
     def sends(self, size: int, other: Container) -> float:
         """Seconds until another container has so many bytes."""
         other.start("receive")
-        return float(self.run("python3", ARCHIVE, "send", other.address, str(size)))
+        return float(self.run("python3", FOLDER, "send", other.address, str(size)))
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Containers:
     folder: Path = field(default_factory=lambda: Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]))
 
     def __post_init__(self) -> None:
-        command = ["ssh", "-F", str(self.folder / "ssh_config"), self.host.backend.hostname, f"cat >{ARCHIVE}"]
+        command = ["ssh", "-F", str(self.folder / "ssh_config"), self.host.backend.hostname, UNPACK]
         subprocess.run(command, input=archive(), check=True)
 
     @property
@@ -104,13 +105,13 @@ class Containers:
             self.host.run(END.format(name))
 
     def ask(self, verb: str, network: str, name: str, capabilities: dict[str, Any]) -> str:
-        done = self.host.run(f"python3 {ARCHIVE} %s %s %s %s", verb, network, name, json.dumps(capabilities))
+        done = self.host.run(f"python3 {FOLDER} %s %s %s %s", verb, network, name, json.dumps(capabilities))
         assert done.rc == 0, done.stdout + done.stderr
         return str(done.stdout)
 
 
 def archive() -> bytes:
-    """The library and the program that calls it, for `python3 FILE`."""
+    """The library and the program that calls it, for `python3 FOLDER`, which keeps what it has compiled."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archived:
         for module, source in bundle.sources().items():

@@ -1,4 +1,4 @@
-"""Runs on a machine, as the program of an archive of `tests.vm.containers`: attaches containers, sends their traffic.
+"""Runs on a machine, as the program of `tests.vm.containers`: attaches containers, sends their traffic.
 
 add|del NETWORK CONTAINER CAPABILITIES    through the installed plugins; prints the result
 serve TEXT                                answers every HTTP request at port 80

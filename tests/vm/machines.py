@@ -40,6 +40,9 @@ Host *
   GlobalKnownHostsFile none
   StrictHostKeyChecking yes
   LogLevel ERROR
+  ControlMaster auto
+  ControlPersist 60s
+  ControlPath {folder}/%n.mux
 """
 
 

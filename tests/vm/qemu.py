@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from functools import cache
 from pathlib import Path
 
 PROGRAM = "qemu-system-x86_64"
@@ -22,17 +21,23 @@ def argv(memory: int, *more: str, accelerator: tuple[str, ...] = EMULATED) -> li
     ]  # fmt: skip
 
 
-@cache
 def accelerator(kernel: Path, early: Path) -> tuple[str, ...]:
-    """KVM if a guest starts and switches itself off under it: `/dev/kvm` may open and make a machine that hangs."""
+    """KVM where it works, as found once since this machine started."""
+    known = kernel.parent / f"kvm-{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    if not known.exists():
+        known.write_text("works" if kvm_works(kernel, early) else "does not work")
+    return VIRTUALISED if known.read_text() == "works" else EMULATED
+
+
+def kvm_works(kernel: Path, early: Path) -> bool:
+    """Whether a guest starts and switches itself off: `/dev/kvm` may open and make a machine that hangs."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return EMULATED
+        return False
     boot = ("-kernel", str(kernel), "-initrd", str(early), "-append", f"{KERNEL_ARGUMENTS} probe", "-no-reboot")
+    command = argv(256, *boot, accelerator=VIRTUALISED)
     try:
-        done = subprocess.run(
-            argv(256, *boot, accelerator=VIRTUALISED), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=SECONDS_TO_PROBE,
-        )  # fmt: skip
+        return not subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_TO_PROBE
+        ).returncode
     except subprocess.TimeoutExpired:
-        return EMULATED
-    return EMULATED if done.returncode else VIRTUALISED
+        return False

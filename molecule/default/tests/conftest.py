@@ -1,17 +1,7 @@
-"""testinfra's host with what cni-provision knows of it, and containers on it."""
+"""The fixtures of all scenarios."""
 
 from __future__ import annotations
 
-from typing import Any
+from tests.vm.fixtures import cni_fleet, containers, host, virtual
 
-import pytest
-
-from cni_provision.testinfra.plugin import cni_fleet, host
-from tests.vm.containers import Containers
-
-__all__ = ["cni_fleet", "host"]
-
-
-@pytest.fixture(scope="module")
-def containers(host: Any) -> Containers:
-    return Containers(host)
+__all__ = ["cni_fleet", "containers", "host", "virtual"]

@@ -26,12 +26,6 @@ def pair(containers: Containers) -> Iterator[tuple[Container, Container]]:
         yield first, second
 
 
-@pytest.fixture
-def virtual(containers: Containers) -> None:
-    if containers.machines["kind"] != "vm":
-        pytest.skip("a lab node has the kernel of this machine, and nobody outside")
-
-
 def test_containers_reach_each_other(pair: tuple[Container, Container]) -> None:
     first, second = pair
     assert first.pings(second)
@@ -75,4 +69,4 @@ def test_ours_and_debians_plugins_share_a_chain(containers: Containers) -> None:
 
 @pytest.mark.usefixtures("virtual")
 def test_the_warm_server_runs(host: Any) -> None:
-    assert host.run("systemctl is-active cni-provision.socket").stdout.strip() == "active"
+    assert host.run("systemctl is-active cni-provision-server.socket").stdout.strip() == "active"
