@@ -10,7 +10,7 @@ isGateway                  false    the bridge has the gateway's addresses, and 
 isDefaultGateway           false    isGateway, and the container's default route unless IPAM gives one
 forceAddress               false    take other addresses off the bridge instead of failing
 ipMasq                     false    masquerade what leaves the container's subnet
-ipMasqBackend              nftables the only one there is
+ipMasqBackend              nftables or iptables, which is the default where `nft` is not installed
 mtu                        kernel's of both ends, and of the bridge when it is made
 hairpinMode                false    frames may leave by the port that they came from; excludes promiscMode
 promiscMode                false    of the bridge
@@ -48,7 +48,7 @@ from cni_provision.cni.types import (
     Result,
     Route,
 )
-from cni_provision.net import address, bridge, container, link, masquerade, record, spoofcheck
+from cni_provision.net import address, bridge, container, link, record, spoofcheck
 from cni_provision.net.bridge import Vlan
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Link, Settings
@@ -73,7 +73,7 @@ class Network:
     gateway: bool
     default_gateway: bool
     force_address: bool
-    masquerade: bool
+    masquerade: str
     mtu: Optional[int]
     mac: Optional[str]
     hairpin: bool
@@ -280,8 +280,7 @@ def differences(call: Call, net: Network, expected: Result, host: Socket, inside
     yield from interface.missing(call, inside, expected)
     if net.gateway:
         yield from container.missing(host, net.gateway_link, gateway_addresses(expected), [])
-    if net.masquerade:
-        yield from masquerade.check(attachment(call, "bridge").owner, addresses(expected))
+    yield from pair.not_masqueraded(attachment(call, "bridge"), addresses(expected), net)
 
 
 def status(call: Call) -> None:

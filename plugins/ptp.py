@@ -7,7 +7,7 @@ The smallest configuration:
 key            default     meaning
 ipam           (needed)    gives the addresses; the host's end of every pair has the gateway's
 ipMasq         false       masquerade what leaves the container's subnet
-ipMasqBackend  nftables    the only one there is
+ipMasqBackend  nftables    or iptables, which is the default where `nft` is not installed
 mtu            kernel's    of both ends
 dns            IPAM's      in the result
 
@@ -26,7 +26,7 @@ from cni_provision.attach.interface import addresses, attachment, described
 from cni_provision.cni import skel
 from cni_provision.cni.skel import Call
 from cni_provision.cni.types import IPAddress, IPInterface, IPNetwork, Result
-from cni_provision.net import address, container, link, masquerade, record, route, sysctl
+from cni_provision.net import address, container, link, record, route, sysctl
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Link, Settings
 from cni_provision.net.route import Route
@@ -41,7 +41,7 @@ HOST_END = ("net/ipv6/conf/{}/accept_ra", "net/ipv6/conf/{}/accept_dad")  # no r
 class Network:
     """The configuration, checked. `mtu` is None where the kernel shall choose."""
 
-    masquerade: bool
+    masquerade: str
     mtu: Optional[int]
     check_source: bool = False
 
@@ -148,8 +148,7 @@ def differences(call: Call, net: Network, expected: Result, host: Socket, inside
         yield from interface.missing(call, inside, expected)
         reached = [alone(own.ip) for own in addresses(expected)]
         yield from container.missing(host, both.outer.name, gateway_addresses(expected), reached)
-    if net.masquerade:
-        yield from masquerade.check(attachment(call, "ptp").owner, addresses(expected))
+    yield from pair.not_masqueraded(attachment(call, "ptp"), addresses(expected), net)
 
 
 def status(call: Call) -> None:

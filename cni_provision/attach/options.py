@@ -7,7 +7,9 @@ from typing import Optional
 from cni_provision.cni.call import Call
 from cni_provision.cni.types import INVALID_CONFIG, CNIError
 from cni_provision.cni.values import Config
+from cni_provision.net import nft
 
+NFTABLES, IPTABLES = "nftables", "iptables"
 HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
@@ -37,11 +39,9 @@ def within(config: Config, key: str, lowest: int, highest: int) -> int:
     return value
 
 
-def masquerades(config: Config) -> bool:
-    """`ipMasq`, with a backend that we have."""
-    backend = config.text("ipMasqBackend") or "nftables"
-    if backend == "iptables":
-        raise config.error("ipMasqBackend", "must be `nftables`: there is no iptables backend")
-    if backend != "nftables":
-        raise config.error("ipMasqBackend", "is an unknown ipmasq backend; it must be `nftables`")
-    return config.boolean("ipMasq")
+def masquerades(config: Config) -> str:
+    """The backend that masquerades where `ipMasq` is set: `nftables`, or `iptables`; empty where it is not."""
+    backend = config.text("ipMasqBackend") or (NFTABLES if nft.program() else IPTABLES)
+    if backend not in (NFTABLES, IPTABLES):
+        raise config.error("ipMasqBackend", "is an unknown ipmasq backend; it must be `nftables` or `iptables`")
+    return backend if config.boolean("ipMasq") else ""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, Optional, Protocol
 
 from cni_provision.attach import ipam
 from cni_provision.attach.interface import addresses, by_name
+from cni_provision.attach.options import IPTABLES, NFTABLES
 from cni_provision.cni.call import Call
 from cni_provision.cni.types import NOT_AVAILABLE, CNIError, IPAddress, IPInterface, Result
 from cni_provision.net import container, link, masquerade, nft, record, reference, spoofcheck, sysctl
 from cni_provision.net.container import Pair
 from cni_provision.net.link import Settings
+from cni_provision.net.masquerade import BY_IPTABLES, NOTE
 from cni_provision.net.record import Attachment, Made
 from cni_provision.net.rtnl import Socket
 from cni_provision.net.undo import Undo
@@ -24,7 +26,7 @@ class Rules(Protocol):
     """Which rules a network wants."""
 
     @property
-    def masquerade(self) -> bool: ...
+    def masquerade(self) -> str: ...
     @property
     def check_source(self) -> bool: ...
 
@@ -63,26 +65,55 @@ def add_rules(mine: Attachment, pair: Pair, own: list[IPInterface], wanted: Rule
     if wanted.check_source:
         rules["spoofcheck"] = spoofcheck.noted(pair.outer.name, pair.inner.mac)
     if wanted.masquerade:
-        rules["masquerade"] = masquerade.noted(own)
+        rules[BY_IPTABLES if wanted.masquerade == IPTABLES else NOTE] = masquerade.noted(own)
     record.write(mine, Made(pair.outer.name, pair.outer.index, rules))
     undo.later(take_off_rules, mine, Made(rules=rules))
     if wanted.check_source:
         spoofcheck.ensure(mine.owner, pair.outer.name, pair.inner.mac)
-    if wanted.masquerade:
+    if wanted.masquerade == IPTABLES:
+        from cni_provision.net import masquerade_iptables  # here and below, because few networks want it
+
+        masquerade_iptables.ensure(mine, own)
+    elif wanted.masquerade:
         masquerade.ensure(mine.owner, own)
 
 
 def require_program(wanted: Rules) -> None:
     """For STATUS: rules could be made."""
-    if (wanted.masquerade or wanted.check_source) and not nft.program():
+    if (wanted.masquerade == NFTABLES or wanted.check_source) and not nft.program():
         raise CNIError(NOT_AVAILABLE, "the program `nft` is not installed; `ipMasq` and `macspoofchk` need it")
+    if wanted.masquerade == IPTABLES and not _iptables_available():
+        raise CNIError(NOT_AVAILABLE, "iptables is not installed; `ipMasq` with the backend iptables needs it")
 
 
 def take_off_rules(mine: Attachment, made: Made) -> None:
     if "spoofcheck" in made.rules:
         spoofcheck.remove(mine.owner)
-    if "masquerade" in made.rules:
-        masquerade.remove(mine.owner, masquerade.of_note(made.rules["masquerade"]))
+    if NOTE in made.rules:
+        masquerade.remove(mine.owner, masquerade.of_note(made.rules[NOTE]))
+    if BY_IPTABLES in made.rules:
+        _take_off_iptables(mine, made)
+
+
+def _take_off_iptables(mine: Attachment, made: Made) -> None:
+    from cni_provision.net import masquerade_iptables
+
+    masquerade_iptables.remove(mine, masquerade_iptables.noted(made))
+
+
+def _iptables_available() -> bool:
+    from cni_provision.net import iptables
+
+    return all(map(iptables.available, iptables.NAMES))
+
+
+def not_masqueraded(mine: Attachment, own: list[IPInterface], wanted: Rules) -> Sequence[str]:
+    """For CHECK: what is missing of it, as sentences."""
+    if wanted.masquerade == IPTABLES:
+        from cni_provision.net import masquerade_iptables
+
+        return masquerade_iptables.missing(mine, own)
+    return masquerade.check(mine.owner, own) if wanted.masquerade else ()
 
 
 def delete(call: Call, mine: Attachment, wanted: Rules) -> None:
@@ -90,8 +121,10 @@ def delete(call: Call, mine: Attachment, wanted: Rules) -> None:
     with record.held(mine):
         made = record.read(mine) or record.NOTHING
         with ExitStack() as steps:
-            if wanted.masquerade or "masquerade" in made.rules:
-                noted = masquerade.of_note(made.rules.get("masquerade"))
+            if BY_IPTABLES in made.rules:
+                steps.callback(_take_off_iptables, mine, made)
+            elif wanted.masquerade or NOTE in made.rules:
+                noted = masquerade.of_note(made.rules.get(NOTE))
                 steps.callback(reference.remove_masquerade, mine.network, mine.container_id, mine.ifname)
                 steps.callback(masquerade.remove, mine.owner, noted + addresses(call.prev_result or Result()))
             if wanted.check_source or "spoofcheck" in made.rules:
@@ -118,10 +151,13 @@ def ends(call: Call, expected: Result, host: Socket, inside: Socket) -> Generato
 
 def gc(call: Call, plugin: str) -> None:
     """Everything of this network but what the valid attachments have; each step is done even when another fails."""
+    from cni_provision.net import masquerade_iptables
+
     network = call.config.text("name")
     owners = {nft.owner(network, *one) for one in call.valid_attachments}
     with ExitStack() as steps:
         steps.callback(masquerade.gc, network, owners)
+        steps.callback(masquerade_iptables.gc, plugin, network, owners)
         steps.callback(spoofcheck.gc, network, owners)
         steps.callback(ipam.gc, call)
         steps.callback(container.unplug_stale, plugin, network, call.valid_attachments)

@@ -18,6 +18,7 @@ from cni_provision.net import nft
 from cni_provision.net.nfnetlink import NfnetlinkError
 
 TABLE = "cni_masquerade"
+NOTE, BY_IPTABLES = "masquerade", "masquerade by iptables"  # under these a record has addresses
 _SETS = ("sources4", "sources6")
 _MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 _WORD = {4: "ip", 6: "ip6"}

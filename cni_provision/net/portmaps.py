@@ -206,13 +206,17 @@ def target(element: nft.Element) -> Address:
 def claim(table: nft.Table, wanted: Sequence[Wanted]) -> None:
     """All ports or none. `InUse` where another attachment has one of them."""
     with nft.lock():
-        names = table.sets()
-        for each in wanted:
-            for rival in rivals(table, names, each):
-                problem = f"host port `{each.mapping}` is in use by the container with address {target(rival)}"
-                raise InUse(errno.EADDRINUSE, problem)
+        refuse_rivals(table, wanted)
         ensure_chains(table, [each.way for each in wanted])
         table.add([each.element for each in wanted])
+
+
+def refuse_rivals(table: nft.Table, wanted: Sequence[Wanted]) -> None:
+    names = table.sets()
+    for each in wanted:
+        for rival in rivals(table, names, each):
+            problem = f"host port `{each.mapping}` is in use by the container with address {target(rival)}"
+            raise InUse(errno.EADDRINUSE, problem)
 
 
 def lost(table: nft.Table, wanted: Sequence[Wanted]) -> list[str]:

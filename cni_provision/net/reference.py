@@ -32,6 +32,14 @@ def remove_spoofcheck(container_id: str, ifname: str) -> None:
     remove_chains(nft.BRIDGE, "nat", "PREROUTING", [chain, f"{chain}-mac"])
 
 
+def remove_portmaps(container_id: str) -> None:
+    """Rules of its nftables backend, which are named by the container alone."""
+    comment = container_id.replace(".", "[.]")
+    for family in (IPV4, IPV6):
+        for chain in ("hostports", "hostip_hostports", "masquerading"):
+            remove_rules(family, "cni_hostport", chain, f'comment "{comment}"')
+
+
 def remove_chains(family: int, table: str, base: str, chains: Sequence[str]) -> None:
     """Delete chains, and the rules of `base` that jump to them, in one transaction."""
     found = with_rules(family, table, chains)

@@ -366,6 +366,7 @@ def test_status(lan: Lan) -> None:
     assert lan.host.namespace.nft() == "", "STATUS changes nothing"
     outcome = lan.host.call("STATUS", {**config, "conditionsV4": ["no such match"]})
     assert (outcome.code, outcome.result["code"]) == (1, 50)
+    config["backend"] = "nftables"
     without_nft = lan.host.call("STATUS", config, before=("unshare", "-m", "sh", "-c", HIDE_NFT, "sh"))
     assert without_nft.result["code"] == 50
     assert "install the package nftables" in without_nft.result["msg"]
