@@ -191,13 +191,26 @@ static int become_python(int count, char **arguments)
 
 /* --- Finding the server ---------------------------------------------------------------------------------------- */
 
+/* A variable of the protocol that is missing, which is said before stdin is read. */
+static int lacks_variables(const char *command)
+{
+    static const char *const needed[][2] = {
+        {"CNI_COMMAND", ""}, {"CNI_CONTAINERID", "ADD DEL CHECK"}, {"CNI_NETNS", "ADD CHECK"},
+        {"CNI_IFNAME", "ADD DEL CHECK"}, {"CNI_PATH", "ADD DEL CHECK GC"},
+    };
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!*variable(needed[i][0]) && strstr(needed[i][1], command))
+            return 1;
+    return 0;
+}
+
 /* Whom Python answers without reading stdin, and whose descriptors are not those of a call. */
 static int is_odd(void)
 {
     for (int descriptor = 0; descriptor < 3; descriptor++)
         if (fcntl(descriptor, F_GETFD) < 0)
             return 1;
-    return !*variable("CNI_COMMAND") || isatty(STDIN_FILENO);
+    return lacks_variables(variable("CNI_COMMAND")) || isatty(STDIN_FILENO);
 }
 
 static int find_address(struct sockaddr_un *address)
@@ -611,6 +624,6 @@ static int ask(const char *program)
 
 int main(int count, char **arguments)
 {
-    int code = ask(arguments[0]);
+    int code = count > 1 ? -1 : ask(arguments[0]); /* with arguments it is a program of its own (`dhcp daemon`) */
     return code < 0 ? become_python(count, arguments) : code;
 }

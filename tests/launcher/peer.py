@@ -15,6 +15,10 @@ from pathlib import Path
 
 READY = b"cni-provision 1 ready test\n"
 SECONDS = 20.0
+CALL = {
+    "PATH": os.defpath, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/nowhere", "CNI_IFNAME": "eth0",
+    "CNI_PATH": "/nowhere",
+}  # fmt: skip
 
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:
@@ -69,8 +73,20 @@ class Done:
 Script = Callable[[Conversation, list[tuple[bytes, bytes]]], None]
 
 
-def call(executable: Path, path: Path, script: Script | None, stdin: bytes = b"{}", **variables: str) -> Done:
-    """Run the launcher against a server that follows `script`; None: nobody listens at `path`."""
+def call(
+    executable: Path,
+    path: Path,
+    script: Script | None,
+    stdin: bytes = b"{}",
+    *,
+    inherited: tuple[int, ...] = (),
+    stdout: int = subprocess.PIPE,
+    **variables: str,
+) -> Done:
+    """Run the launcher against a server that follows `script`; None: nobody listens at `path`.
+
+    It has the `inherited` descriptors beside 0, 1 and 2; with another `stdout` what it wrote there is not kept.
+    """
     heard: list[tuple[bytes, bytes]] = []
     listener = socket.socket(socket.AF_UNIX)
     thread = None
@@ -80,10 +96,17 @@ def call(executable: Path, path: Path, script: Script | None, stdin: bytes = b"{
         listener.settimeout(SECONDS)
         thread = threading.Thread(target=_serve, args=(listener, script, heard))
         thread.start()
-    environment = {"CNI_COMMAND": "ADD", "PATH": os.defpath, "CNI_PROVISION_SOCKET": str(path), **variables}
+    environment = {**CALL, "CNI_PROVISION_SOCKET": str(path), **variables}
     try:
         done = subprocess.run(
-            [executable], input=stdin, env=environment, capture_output=True, timeout=SECONDS, check=False
+            [executable],
+            input=stdin,
+            env=environment,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=SECONDS,
+            check=False,
+            pass_fds=inherited,
         )
     finally:
         if thread:

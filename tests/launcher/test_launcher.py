@@ -6,15 +6,19 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.launcher.peer import READY, Conversation, Script, answer, call, frame
+from tests.launcher.peer import CALL, READY, SECONDS, Conversation, Script, answer, call, frame
 
 Heard = list[tuple[bytes, bytes]]
 
@@ -111,9 +115,33 @@ def test_python_does_it_where_nobody_listens_or_speaks(executable: Path, path: P
     assert (done.stdout, done.heard) == (b"cold\nconfig", [(b"", b"")])
 
 
-@pytest.mark.parametrize("environment", [{"CNI_COMMAND": ""}, {"CNI_PROVISION_SOCKET": ""}])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"CNI_PROVISION_SOCKET": ""},
+        {"CNI_COMMAND": ""},
+        {"CNI_CONTAINERID": ""},
+        {"CNI_NETNS": ""},
+        {"CNI_COMMAND": "DEL", "CNI_IFNAME": ""},
+        {"CNI_COMMAND": "GC", "CNI_PATH": ""},
+    ],
+)
 def test_some_callers_are_never_served(executable: Path, path: Path, environment: dict[str, str]) -> None:
+    """Those that Python answers before it has read stdin, which may stay open."""
     assert call(executable, path, None, b"", **environment).stdout == b"cold\n"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"CNI_COMMAND": "DEL", "CNI_NETNS": ""},
+        {"CNI_COMMAND": "GC", "CNI_CONTAINERID": "", "CNI_NETNS": "", "CNI_IFNAME": ""},
+        {"CNI_COMMAND": "STATUS", "CNI_CONTAINERID": "", "CNI_NETNS": "", "CNI_IFNAME": "", "CNI_PATH": ""},
+        {"CNI_COMMAND": "DANCE", "CNI_PATH": ""},
+    ],
+)
+def test_no_more_than_a_verb_needs(executable: Path, path: Path, environment: dict[str, str]) -> None:
+    assert call(executable, path, saying(answer(b"warm")), **environment).stdout == b"warm"
 
 
 def test_a_late_greeting_is_waited_for_while_a_server_lives(executable: Path, path: Path) -> None:
@@ -254,3 +282,98 @@ def test_a_stripped_file_says_so(executable: Path, tmp_path: Path) -> None:
     done = subprocess.run([stripped], env={}, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=20)
     assert (done.returncode, error(done.stdout)) == (1, 100)
     assert b"archive missing" in done.stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_descriptors_that_are_closed_are_pythons_affair(executable: Path, path: Path, closed: str) -> None:
+    """What we open must never take the place of one of them."""
+    wrapped = path.with_name("closed")
+    wrapped.write_text(f'#!/bin/sh\nexec "{executable}" {closed}\n')
+    wrapped.chmod(0o755)
+    done = call(wrapped, path, None)
+    assert done.code in (1, 7)
+    assert done.stdout in (b"", b"cold\n", b"cold\n{}")
+
+
+@pytest.fixture
+def full(path: Path) -> Iterator[tuple[socket.socket, ExitStack]]:
+    """A listener whose queue is full, and those in it, who go when that is closed."""
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+        listener.bind(str(path))
+        listener.listen(0)
+        listener.settimeout(SECONDS)
+        with suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(path))
+        yield listener, stack
+
+
+Full = tuple[socket.socket, ExitStack]
+
+
+def test_python_does_it_where_nobody_takes_from_a_full_queue(executable: Path, path: Path, full: Full) -> None:
+    with executed(executable, path) as process:
+        assert process.communicate(b"config", SECONDS)[0] == b"cold\nconfig"
+
+
+def test_a_full_queue_is_waited_for_while_a_server_lives(executable: Path, path: Path, full: Full) -> None:
+    listener, waiting = full
+    heard: Heard = []
+    with path.with_name("alive").open("w") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        with executed(executable, path) as process:
+            time.sleep(0.2)
+            waiting.close()
+            process.stdin.close()  # type: ignore[union-attr]
+            process.stdin = None
+            while (b"K", b"") not in heard:
+                stream, _ = listener.accept()
+                with stream, suppress(ConnectionError):
+                    stream.settimeout(SECONDS)
+                    saying(answer(b"after all"))(Conversation(stream), heard)
+            assert process.communicate(timeout=SECONDS)[0] == b"after all"
+
+
+def executed(executable: Path, path: Path, **how: Any) -> subprocess.Popen[bytes]:
+    environment = {**CALL, "CNI_PROVISION_SOCKET": str(path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **how}
+    return subprocess.Popen([executable], env=environment, **pipes)
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_stdout_that_does_not_block_gets_all(executable: Path, path: Path, size: int) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    found: list[bytes] = []
+
+    def read() -> None:
+        time.sleep(0.1)
+        with open(reader, "rb") as file:
+            found.append(file.read())
+
+    slow = threading.Thread(target=read)
+    slow.start()
+    try:
+        done = call(executable, path, saying(answer(b"x" * size)), stdout=writer)
+    finally:
+        os.close(writer)
+        slow.join(SECONDS)
+    assert (done.code, len(found[0])) == (0, size)
+    assert done.heard[-1] == (b"K", b"")
+
+
+def test_descriptors_that_a_caller_leaves_open_do_not_matter(executable: Path, path: Path) -> None:
+    """A delegate has them too, as where the plugin executes it, and none of ours."""
+    inherited = [os.dup(0) for _ in range(20)]
+    try:
+        listed = delegate(path.parent, "exec ls /proc/self/fd")
+        done = call(executable, path, asking(listed), inherited=tuple(inherited))
+    finally:
+        for descriptor in inherited:
+            os.close(descriptor)
+    assert done.stdout == b"{}"
+    seen = {int(each) for each in outcome(done.heard[1][1])[1].split()}
+    own = {0, 1, 2, min(set(range(3, 100)) - set(inherited))}  # the last one is the folder that `ls` reads
+    assert seen == own | set(inherited)
