@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import re
 import shlex
 import zlib
 from collections.abc import Iterator
@@ -15,6 +15,9 @@ from cni_provision.node import boot
 PACKAGE = Path(__file__).resolve().parent.parent
 PARTS = ("__init__.py", "plan.py", "node/*.py", "cni/*.py", "net/*.py", "checks/*.py")
 LEFT_OUT = {"cni_provision.node.bundle", "cni_provision.node.boot"}
+ENTERED = ("cni_provision.node.", "cni_provision.checks.")
+IMPORT = re.compile(r"^\s*(?:from|import) +(cni_provision[\w.]*)(?: +import +(\([^)]*\)|[^\n]*))?", re.MULTILINE)
+WORD = re.compile(r"\w+")
 RECOVERY = """\
 #!/bin/sh
 # Finishes or undoes what an interrupted run of cni-provision left: systemd runs it at boot, root may at any time.
@@ -42,7 +45,7 @@ def recovery() -> bytes:
 
 def _needed(*names: str) -> dict[str, str]:
     """The sources of these modules, of the packages that they are in, and of all that they import."""
-    known, waiting, found = sources(), list(names), dict[str, str]()
+    known, waiting, found = _known(), list(names), dict[str, str]()
     while waiting:
         name = waiting.pop()
         if name in known and name not in found:
@@ -52,16 +55,20 @@ def _needed(*names: str) -> dict[str, str]:
 
 
 def _imported(source: str) -> Iterator[str]:
-    """What a module imports, at any time: `from a import b` may mean `a.b`."""
-    for statement in ast.walk(ast.parse(source)):
-        if isinstance(statement, ast.Import):
-            yield from (alias.name for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom) and statement.module:
-            yield from (statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names))
+    """What a module imports of ours, at any time: `from a import b` may mean `a.b`."""
+    for module, names in IMPORT.findall(source):
+        yield module
+        yield from (f"{module}.{name}" for name in WORD.findall(names))
 
 
 def sources() -> dict[str, str]:
-    """Module name → source of everything that the node program may import."""
+    """Module name → source of everything that the node program imports; checks are imported by their names."""
+    known = _known()
+    return _needed(*(name for name in known if name.startswith(ENTERED)))
+
+
+@cache
+def _known() -> dict[str, str]:
     files = (file for part in PARTS for file in PACKAGE.glob(part))
     named = {_module(file): file for file in files}
     return {name: file.read_text(encoding="utf-8") for name, file in named.items() if name not in LEFT_OUT}

@@ -9,7 +9,7 @@ FREE_SPACE = "free space on that file system, then apply again"
 HINTS = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
-    errno.EROFS: "the file system is read-only: remount it writable, or declare other folders in `cni_runtime`",
+    errno.EROFS: "remount it writable, or declare other folders (or no services) in `cni_runtime`",
     errno.EACCES: "the login must be root or become root: `ansible_become: true`",
     errno.EPERM: "look for an immutable file (`lsattr`) or a security module that forbids it",
     errno.EIO: "the disk has errors: see the kernel log of the node",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
 
-from cni_provision.node import attachments, files, live, observe
+from cni_provision.node import attachments, files, live, observe, steps
 from cni_provision.node.failure import Failure
 from cni_provision.node.proposal import Proposal
 from cni_provision.node.protocol import NodeFinding, Request
-from cni_provision.plan import DIRECTORY, Change, File, contested, not_ours, sorting_before
+from cni_provision.plan import DIRECTORY, Change, File, ancestors, contested, not_ours, sorting_before
 
 GET_FLAGS, IMMUTABLE = 0x80086601, 0x10  # FS_IOC_GETFLAGS, FS_IMMUTABLE_FL: linux/fs.h
 REGULAR = 64  # the length of a digest; anything shorter is the word for what is there instead
@@ -41,7 +42,10 @@ def _contested(proposal: Proposal) -> Iterator[NodeFinding]:
     theirs = {key: (each.owner, each.states[key]) for key, each in proposal.others.items()}
     for key, owner in contested(proposal.goal.desired, theirs).items():
         name = key.partition(":")[2]
-        yield NodeFinding("two-owners", f"`{name}` belongs to owner `{owner}`", "let one `cni_owner` declare it")
+        hint = "let one `cni_owner` declare it"
+        if proposal.goal.desired[key].kind in ("service", "unit"):
+            hint = "let both come from one version of cni-provision, or one of them do without: `cni_runtime`"
+        yield NodeFinding("two-owners", f"`{name}` belongs to owner `{owner}`", hint)
 
 
 def _not_regular(change: Change) -> Iterator[NodeFinding]:
@@ -70,7 +74,7 @@ def _cannot_write(proposal: Proposal) -> Iterator[NodeFinding]:
     touched = [change.key.partition(":")[2] for change in proposal.changes if change.key.startswith("file:")]
     for folder in sorted({_existing(os.path.dirname(path)) for path in touched}):
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            hint = "remount it writable, or declare other folders in `cni_runtime`"
+            hint = "remount it writable, or declare other folders (or no services) in `cni_runtime`"
             yield NodeFinding("read-only", f"`{folder}` is on a read-only file system", hint)
         if _is_immutable(folder):
             yield NodeFinding("immutable", f"`{folder}` is immutable", f"`chattr -i {folder}`")
@@ -98,10 +102,8 @@ def _is_immutable(path: str) -> bool:
 def findings(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
     """What the run leaves alone."""
     yield from _loaded_before_ours(request, proposal)
-    if any(change.kind == "plugin" and change.after for change in proposal.changes):
-        yield from _cannot_execute(request)
-    for folder in (request.bin_dir, request.conf_dir):
-        yield from _open_to_others(folder)
+    yield from _cannot_execute(proposal)
+    yield from _open_to_others(request, proposal)
     if not live.has_systemd() and any(key.startswith("unit:") for key in request.desired):
         message = "systemd does not run here: the warm plugin server is left out, plugins run by themselves"
         yield NodeFinding("no-systemd", message, "to say that this is meant: `cni_runtime: {server: false}`")
@@ -118,22 +120,34 @@ def _loaded_before_ours(request: Request, proposal: Proposal) -> Iterator[NodeFi
         yield NodeFinding("foreign-conflist", message, f"to remove it: `cni_prune: [{name}]`")
 
 
-def _cannot_execute(request: Request) -> Iterator[NodeFinding]:
-    folder = _existing(request.bin_dir)
-    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
-        hint = "remount it without `noexec`, or declare another `bin_dir` in `cni_runtime`"
-        yield NodeFinding("noexec", f"`{folder}` is mounted noexec: its plugins cannot run", hint)
+def _cannot_execute(proposal: Proposal) -> Iterator[NodeFinding]:
+    executables = (change.after for change in proposal.changes if isinstance(change.after, File))
+    paths = [file.path for file in executables if file.digest != DIRECTORY and file.mode & 0o111]
+    for folder in sorted({_existing(os.path.dirname(path)) for path in paths}):
+        if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+            hint = "remount it without `noexec`, or declare another `bin_dir` in `cni_runtime`"
+            yield NodeFinding("noexec", f"`{folder}` is mounted noexec: its plugins cannot run", hint)
 
 
-def _open_to_others(folder: str) -> Iterator[NodeFinding]:
-    """Runtimes run as root what stands in there."""
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return
-    if found.st_uid or (found.st_gid and found.st_mode & stat.S_IWGRP) or found.st_mode & stat.S_IWOTH:
-        message = (
-            f"`{folder}` can be changed by others than root (uid {found.st_uid}, mode {found.st_mode & 0o7777:04o})"
-        )
-        hint = f"whoever writes there becomes root: `chown root:root {folder} && chmod 755 {folder}`"
-        yield NodeFinding("open-folder", message, hint)
+def _open_to_others(request: Request, proposal: Proposal) -> Iterator[NodeFinding]:
+    """Whoever can write to a folder of ours, or move one above it away, says what root runs."""
+    files = (file.path for state in proposal.goal.desired.values() if (file := steps.as_file(state)))
+    ours = {request.bin_dir, request.conf_dir, *map(os.path.dirname, files)}
+    for folder in sorted({*ours, *(above for path in ours for above in ancestors(path))}):
+        with contextlib.suppress(OSError):
+            found = os.stat(folder)
+            if found.st_uid or _others_write(found, sticky=folder not in ours):
+                yield _open_folder(folder, found)
+
+
+def _others_write(found: os.stat_result, *, sticky: bool) -> bool:
+    """Where `sticky` helps, nobody can move away what root has in there."""
+    if sticky and found.st_mode & stat.S_ISVTX:
+        return False
+    return bool(found.st_mode & stat.S_IWOTH or (found.st_gid and found.st_mode & stat.S_IWGRP))
+
+
+def _open_folder(folder: str, found: os.stat_result) -> NodeFinding:
+    message = f"`{folder}` can be changed by others than root (uid {found.st_uid}, mode {found.st_mode & 0o7777:04o})"
+    hint = f"whoever writes there becomes root: `chown root:root {folder} && chmod 755 {folder}`"
+    return NodeFinding("open-folder", message, hint)

@@ -18,9 +18,3 @@ def staging(path: str) -> str:
     """The name beside `path` under which its next bytes wait; libcni loads dotfiles too, but only by their ending."""
     folder, name = os.path.split(path)
     return f"{folder}/.cnip-{name}.tmp"
-
-
-def make_state() -> None:
-    """Make the state folder and what is in it."""
-    for path in (STATE, BLOBS, TRANSACTIONS, GENERATIONS):
-        os.makedirs(path, mode=0o700, exist_ok=True)

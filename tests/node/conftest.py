@@ -28,9 +28,9 @@ for top in etc opt; do  # so that the mount points are not made on this machine
   mount -t overlay -o lowerdir=/$top,upperdir=/run/$top/upper,workdir=/run/$top/work none /$top
 done
 mkdir -p /etc/cni /opt/cni /etc/sysctl.d
-mount -t tmpfs -o size=8m none /etc/cni
-mount -t tmpfs -o size=8m none /opt/cni
-mount -t tmpfs -o size=1m none /etc/sysctl.d
+mount -t tmpfs -o size=8m,mode=755 none /etc/cni
+mount -t tmpfs -o size=8m,mode=755 none /opt/cni
+mount -t tmpfs -o size=1m,mode=755 none /etc/sysctl.d
 mount -t tmpfs none /run
 echo ready
 exec sleep 600
