@@ -5,9 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
+
+from cni_provision.net import nft
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine() -> Iterator[None]:
+    """As it was: these tests are in namespaces of the network only, and the lock of nftables is a file."""
+    was_there = os.path.exists(nft.LOCK)
+    yield
+    if not was_there:
+        with suppress(OSError):
+            os.unlink(nft.LOCK)
+            os.rmdir(os.path.dirname(nft.LOCK))
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.plugins.conftest import HOLD_HOST, Namespace
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/plugins/host_local.yaml").read_text())
 ROOT = Path(__file__).parents[2]
@@ -24,10 +27,15 @@ SMALL = {"subnet": "10.0.0.0/29"}  # five addresses, 10.0.0.2 to 10.0.0.6
 
 @dataclass
 class Ipam:
-    """`config` with leases below `folder`; `executable` is ours unless said otherwise."""
+    """`config` with leases below `folder`; `executable` is ours unless said otherwise. `host` has a `/run` of its
+    own, where the index of the leases is; None for who is not root, and cannot keep one."""
 
     executable: Path
     folder: Path
+    host: Namespace | None
+
+    def enter(self, *argv: str) -> list[str]:
+        return self.host.enter(*argv) if self.host else list(argv)
 
     def config(self, ipam: dict, **more) -> dict:
         inner = {"type": "host-local", "dataDir": str(self.folder), **ipam}
@@ -40,7 +48,7 @@ class Ipam:
             "CNI_PATH": "/opt", "CNI_NETNS": "/proc/self/ns/net", "CNI_NETNS_OVERRIDE": "1",
         }  # fmt: skip
         done = subprocess.run(
-            [str(executable or self.executable)],
+            self.enter(str(executable or self.executable)),
             input=json.dumps(config).encode(),
             env=environment,
             capture_output=True,
@@ -71,8 +79,9 @@ class Ipam:
 
 
 @pytest.fixture
-def ipam(plugin_bin: Path, tmp_path: Path) -> Ipam:
-    return Ipam(plugin_bin / "host-local", tmp_path / "networks")
+def ipam(plugin_bin: Path, tmp_path: Path, make_namespace: Callable[..., Namespace]) -> Ipam:
+    host = make_namespace(HOLD_HOST) if os.geteuid() == 0 else None
+    return Ipam(plugin_bin / "host-local", tmp_path / "networks", host)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -275,7 +284,7 @@ def test_64_at_once_from_threads_and_processes(ipam: Ipam) -> None:
     """32 calls in the threads of one process, 32 processes, half of them the reference's."""
     config = {"subnet": "10.0.0.0/24"}
     script = IN_THREADS.format(root=str(ROOT))
-    argv = [sys.executable, "-c", script, json.dumps(ipam.config(config))]
+    argv = ipam.enter(sys.executable, "-c", script, json.dumps(ipam.config(config)))
     others = [REFERENCE] if REFERENCE.exists() else []
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as threads, ThreadPoolExecutor(8) as pool:
 
@@ -300,7 +309,7 @@ def test_no_lease_is_lost_or_given_twice_across_kills(ipam: Ipam) -> None:
     }  # fmt: skip
     for number in range(12):
         with subprocess.Popen(
-            [str(ipam.executable)],
+            ipam.enter(str(ipam.executable)),
             env={**environment, "CNI_CONTAINERID": f"k{number}"},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
