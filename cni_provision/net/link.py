@@ -179,7 +179,7 @@ def ipvlan(mode: int) -> Kind:
 def decode(body: bytes) -> Link:
     """A link from an RTM_NEWLINK message."""
     _, _, index, flags, _ = INFO.unpack_from(body)
-    value, number, string = rtnl.chosen(body, INFO.size, SHOWN).get, rtnl.number, rtnl.string
+    value, number, string = rtnl.attributes(body, INFO.size, SHOWN).get, rtnl.number, rtnl.string
     info = value(IFLA_LINKINFO, b"")
     return Link(
         index=index,
