@@ -149,8 +149,8 @@ def attribute_pairs(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def attributes(data: bytes, start: int = 0, kinds: Container[int] | None = None) -> dict[int, bytes]:
-    """Value by type; the last one of a repeated type. Only of certain `kinds` where they are given: of the forty of a
-    link eight are looked at, which takes half of the time. As `attribute_pairs`, spelled out: this is where time goes.
+    """Value by type; the last one of a repeated type. Only of some `kinds` where they are given: of the forty of a
+    link eight are looked at, in half of the time. As `attribute_pairs`, spelled out: this is where time goes.
     """
     found = {}
     at, end = start, len(data) - ATTRIBUTE.size
