@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.built import CAN_BE_SERVED, Built, build
+from cni_provision.node import paths
+from tests import built as executables
+from tests.built import CAN_BE_SERVED, Built, build, compile_for
 from tests.warm import SOCKET, Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +32,10 @@ sys.exit(skel.main(importlib.import_module({module!r}).PLUGIN))
 # run the sources.
 PYTHON = os.environ.get("CNI_PROVISION_TEST_PYTHON")
 WAYS = ("shim",) if PYTHON else ("cold", "warm") if CAN_BE_SERVED else ("cold",)
-# the host has a /run of its own too: the lock files of plugins are there
-HOLD_HOST = "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec cat"
+# the host has a /run of its own too: the lock files of plugins are there; and a /var/lib for what apply compiles
+HOLD_HOST = (
+    "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && ip link set lo up && echo ready && exec cat"
+)
 HOLD_CONTAINER = "echo ready && exec cat"
 QUICK = ("dad_transmits", "router_solicitation_delay")
 
@@ -151,6 +155,11 @@ class Host:
         outcome = self.call("DEL", config, netns=container.path if container else "", **how)
         assert (outcome.code, outcome.result) == (0, None), outcome
 
+    def keep_bytecode(self, folder: Path) -> None:
+        """As after an `apply` that has compiled what is in the folder."""
+        link = paths.BYTECODE
+        self.namespace.run("sh", "-c", 'mkdir -p "${1%/*}" && ln -sfn "$2" "$1"', "link", link, str(folder))
+
     def check(self, config: dict, container: Namespace, result: dict, **how) -> Outcome:
         return self.call("CHECK", {**config, "prevResult": result}, netns=container.path, **how)
 
@@ -206,6 +215,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="session")
+def bytecode(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of `built`, for the Python that a host's executables find."""
+    return compile_for(executables.PYTHON, built, tmp_path_factory.mktemp("bytecode"))
+
+
+@pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     with Nursery() as made:
         yield made
@@ -237,8 +252,14 @@ def host(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[Host]:
-    """A host with our plugins, then those of the reference, in CNI_PATH; with a server where the way is warm."""
+    """A host with our plugins, then those of the reference, in CNI_PATH.
+
+    Where the way is warm a server runs in it; where it is cold, executables use bytecode, which is other code:
+    without dataclasses and types.
+    """
     made = Host(make_namespace(HOLD_HOST), f"{plugin_bin}:{REFERENCE}", tmp_path / "networks")
+    if way == "cold":
+        made.keep_bytecode(request.getfixturevalue("bytecode"))
     if way != "warm":
         yield made
         return
