@@ -18,14 +18,12 @@ PACKAGES = (
     "nftables", "iptables", "conntrack", "kmod", "procps", "netcat-openbsd", "busybox-static",
     "containernetworking-plugins", "linux-image-cloud-amd64",
 )  # fmt: skip
-CONTAINERD = ("containerd", "runc")
 MODULES = ("virtio_pci", "virtio_blk", "ext4")  # what the kernel needs to find the disk
 SIZE = "3G"
 # what would only take time in a machine that lives for minutes
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
     "e2scrub_reap.service", "systemd-timesyncd.service", "getty@tty1.service", "serial-getty@ttyS0.service",
-    "containerd.service",
 )  # fmt: skip
 
 
@@ -53,7 +51,7 @@ def build(where: Path, *, packages: tuple[str, ...]) -> None:
     scratch = Path(tempfile.mkdtemp(dir=where, prefix="root-"))
     try:
         scratch.chmod(0o755)
-        enabled = "systemctl enable systemd-networkd ssh"
+        enabled = "systemctl enable systemd-networkd ssh && { systemctl disable containerd || true; }"
         hooks = (
             f'--customize-hook=chroot "$1" sh -c "{enabled} && systemctl mask {" ".join(MASKED)}"',
             '--customize-hook=rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/machine-id',

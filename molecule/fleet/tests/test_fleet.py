@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.vm.containers import Containers
+from tests.vm.controller import SSH, command_line, on
 
 NODES = ("node-1", "node-2", "node-3")
-INVENTORY = Path(os.environ.get("CNI_PROVISION_INVENTORY", ""))
-FOLDER = Path(os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY", ""))
 SECONDS_TO_START = 300
 LEASE = "/var/lib/cni/networks/pods"
-
-
-def on(node: str, script: str, *, code: int = 0) -> str:
-    """What a script prints on a machine."""
-    argv = ["ssh", "-F", str(FOLDER / "ssh_config"), node, script]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    return done.stdout
-
-
-def command_line(*words: str) -> str:
-    verb, *rest = words
-    argv = [sys.executable, "-m", "cni_provision", verb, "-i", str(INVENTORY), *rest]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0
-    return done.stdout
 
 
 def route(machines: dict[str, Any]) -> None:
@@ -90,13 +69,13 @@ def test_a_node_comes_back_after_a_start(containers: Containers) -> None:
 
 def wait_for_start(node: str, began: str) -> None:
     """Until the machine has started anew, and everything on it."""
-    argv = ["ssh", "-F", str(FOLDER / "ssh_config"), "-o", "ControlPath=none", "-o", "ConnectTimeout=20", node]
+    argv = [*SSH, "-o", "ControlPath=none", "-o", "ConnectTimeout=20", node]
     look = "systemctl is-system-running --wait >/dev/null; cat /proc/sys/kernel/random/boot_id"
     end = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < end:
         done = subprocess.run([*argv, look], capture_output=True, text=True)
         if done.returncode == 0 and done.stdout != began:
-            subprocess.run(["ssh", "-F", str(FOLDER / "ssh_config"), "-O", "exit", node], capture_output=True)
+            subprocess.run([*SSH, "-O", "exit", node], capture_output=True)
             return
         time.sleep(2)
     pytest.fail(f"{node} did not start again within {SECONDS_TO_START} s")
