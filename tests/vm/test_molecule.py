@@ -49,6 +49,7 @@ def scenario(name: str, kind: str) -> None:
     if kind == "vm" and absent:
         pytest.skip(f"{', '.join(absent)} not installed")
     programs = peers.environment(*PACKAGES).parent
+    own = {"PATH": f"{programs}:{os.environ['PATH']}", "CNI_PROVISION_MOLECULE": kind, "NO_COLOR": "1"}
     done = subprocess.run(
         [programs / "molecule", "--base-config", ".config/molecule/config.yml", "test", "-s", name],
         cwd=ROOT,
