@@ -53,12 +53,7 @@ def scenario(name: str, kind: str) -> None:
     done = subprocess.run(
         [programs / "molecule", "--base-config", ".config/molecule/config.yml", "test", "-s", name],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "CNI_PROVISION_MOLECULE": kind,
-            "NO_COLOR": "1",
-        },
+        env={**os.environ, **own},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
