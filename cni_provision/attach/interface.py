@@ -16,6 +16,7 @@ from cni_provision.cni.types import (
     UNDECODABLE,
     CNIError,
     Interface,
+    IPConfig,
     IPInterface,
     Result,
 )
@@ -105,9 +106,14 @@ def check(call: Call, kind: str, unlike: Callable[[Link], Iterable[str]] = lambd
 
 def missing(call: Call, inside: Socket, expected: Result) -> list[str]:
     """What the container's interface lacks of its addresses and routes, as sentences."""
-    names = [one.name if one.sandbox else "" for one in expected.interfaces]
-    own = [ip.address for ip in expected.ips if ip.interface is None or call.ifname in names[ip.interface :][:1]]
+    own = [ip.address for ip in own_ips(call, expected)]
     return container.missing(inside, call.ifname, own, [route.dst for route in expected.routes])
+
+
+def own_ips(call: Call, result: Result) -> list[IPConfig]:
+    """The addresses of the container's interface in a result; one that belongs to no interface counts too."""
+    names = [one.name if one.sandbox else "" for one in result.interfaces]
+    return [ip for ip in result.ips if ip.interface is None or call.ifname in names[ip.interface :][:1]]
 
 
 def refuse(call: Call, wrong: list[str]) -> None:

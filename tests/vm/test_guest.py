@@ -38,6 +38,14 @@ def test_the_guest_has_what_the_tests_are_for(guest: Machine, kind: str) -> None
             "tests/plugins/test_bridge.py -k vlans_of_the_port or two_vlans", id="VLANs of the bridge plugin"
         ),
         pytest.param("tests/plugins/test_templates.py -m root", id="attachments to a host's interface"),
+        pytest.param("tests/plugins/test_vlan.py -m root", id="vlan"),
+        pytest.param("tests/plugins/test_ipvlan.py -m root", id="ipvlan"),
+        pytest.param("tests/plugins/test_dummy.py -k needs_addresses or what_it_is", id="dummy"),
+        pytest.param(
+            "tests/plugins/test_drop_in.py -k ipvlan and not macvlan", id="ipvlan in place of the reference's"
+        ),
+        pytest.param("tests/plugins/test_drop_in.py -k vlan and not ipvlan and not macvlan", id="vlan, likewise"),
+        pytest.param("tests/plugins/test_drop_in.py -k dummy", id="dummy, likewise"),
     ],
 )
 def test_passes_in_the_guest(guest: Machine, selection: str) -> None:
