@@ -33,13 +33,15 @@ class DataFolders(BuildHookInterface):
             build_data["force_include"][str(file)] = f"cni_provision/_data/launchers/{file.name}"
 
     def launchers(self) -> list[Path]:
-        """Built for every architecture where the compiler (PyPI `ziglang`) is installed; a release has it."""
+        """Built for every architecture.
+
+        A wheel without them would change nodes' plugins back and forth with one that has them.
+        """
         sys.path.insert(0, self.root)
         from cni_provision import artifact_launcher
 
         if not artifact_launcher.can_build():
-            self.app.display_warning("ziglang is not installed: this wheel's plugins are never served warm")
-            return []
+            raise RuntimeError(f"wheels carry launchers: pip install ziglang=={artifact_launcher.COMPILER}")
         folder = Path(tempfile.mkdtemp(prefix="launchers-"))
         for name in artifact_launcher.TARGETS:
             (folder / name).write_bytes(artifact_launcher.compiled(name))

@@ -7,7 +7,6 @@ neither a launcher nor the compiler (PyPI `ziglang`) is at hand, executables hav
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import platform
 import subprocess
@@ -15,6 +14,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cni_provision import data
@@ -35,6 +35,7 @@ FLAGS = (
     *("-fno-sanitize=all", "-fno-stack-protector", "-fno-asynchronous-unwind-tables"),
     *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
 )
+COMPILER = "0.17.1"  # of PyPI `ziglang`: another version gives other bytes, and two controllers would undo each other
 SECONDS = 600.0  # the first build for an architecture also builds its C library
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "mips64": "mips64le"}
 
@@ -61,7 +62,7 @@ def launcher(architecture: str, cache_dir: Path) -> bytes:
     if architecture in carried:
         return carried[architecture]
     if not can_build():
-        raise UserError("a launcher is built with `zig cc`", hint="pip install ziglang")
+        raise UserError("a launcher is built with `zig cc`", hint=f"pip install ziglang=={COMPILER}")
     kept = _kept(cache_dir) / architecture
     with suppress(OSError):
         return kept.read_bytes()
@@ -71,7 +72,9 @@ def launcher(architecture: str, cache_dir: Path) -> bytes:
 
 
 def can_build() -> bool:
-    return importlib.util.find_spec("ziglang") is not None
+    with suppress(PackageNotFoundError):
+        return version("ziglang") == COMPILER
+    return False
 
 
 def own_architecture() -> str:
@@ -105,9 +108,7 @@ def _carried() -> dict[str, bytes]:
 
 def _kept(cache_dir: Path) -> Path:
     """The folder of what comes of this source, these flags and this compiler."""
-    from importlib.metadata import version
-
-    facts = repr((_source().read_bytes(), TARGETS, FLAGS, version("ziglang")))
+    facts = repr((_source().read_bytes(), TARGETS, FLAGS, COMPILER))
     return cache_dir / "launchers" / hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

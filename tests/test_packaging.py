@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from cni_provision.artifact import default_cache
+from cni_provision.artifact_launcher import COMPILER, TARGETS, launcher
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBE = "from cni_provision.data import root; r = root(); print(r, *sorted(p.name for p in r.glob('templates/*.j2')))"
@@ -66,6 +71,33 @@ def test_sdist_builds_the_same(built: Path, tmp_path: Path) -> None:
     printed = installed(python_with(tmp_path / "venv"), next(built.glob("*.tar.gz")))
     assert "_data" in printed.split()[0]
     assert "bridge.conflist.j2" in printed
+
+
+def test_one_compiler_is_asked_for_everywhere() -> None:
+    """Another version would give other launchers, and two controllers would undo each other's plugins."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["build-system"]["requires"], *project["project"]["optional-dependencies"]["dev"]]
+    assert {each for each in asked if "ziglang" in each} == {f"ziglang=={COMPILER}"}
+
+
+def test_a_wheel_without_launchers_is_not_built(tmp_path: Path) -> None:
+    nothing = tmp_path / "site/ziglang-0.0.dist-info"
+    nothing.mkdir(parents=True)
+    (nothing / "METADATA").write_text("Metadata-Version: 2.1\nName: ziglang\nVersion: 0.0\n")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop()); from hatchling.cli import hatchling; sys.exit(hatchling())"
+    )
+    argv = [sys.executable, "-c", code, "build", "-t", "wheel", "-d", str(tmp_path / "dist"), str(tmp_path / "site")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"pip install ziglang=={COMPILER}" in done.stderr
+    assert not list(tmp_path.glob("dist/*.whl"))
+
+
+def test_wheel_and_checkout_have_the_same_launcher(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        carried = {name: wheel.read(f"cni_provision/_data/launchers/{name}") for name in TARGETS}
+    assert {name: launcher(name, default_cache()) for name in TARGETS} == carried
 
 
 def test_editable_install_reads_the_checkout() -> None:
