@@ -62,17 +62,39 @@ def ask(*argv: str | Path, **environment: str) -> tuple[int, dict[str, object]]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("version", CONTROLLERS)
-def test_every_python_builds_the_same_bytes(version: str) -> None:
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout that nobody changes meanwhile."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in ("cni_provision", "plugins"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ours(sources: Path) -> list[str]:
+    return digests_by(sys.executable, sources)
+
+
+def digests_by(python: str, sources: Path) -> list[str]:
+    """Of every plugin, with both kinds of heads, and of the server of them, as this Python builds them."""
     code = (
-        "import hashlib; from cni_provision.artifact_build import build_plugin; from pathlib import Path;"
-        "print(*(hashlib.sha256(build_plugin(f)).hexdigest() for f in sorted(Path('plugins').glob('*.py'))))"
+        "import hashlib, pathlib; from cni_provision.artifact_build import HEAD, build_plugin, build_server;"
+        "files = sorted(pathlib.Path('plugins').glob('*.py'));"
+        "built = [build_plugin(file, head) for file in files for head in (HEAD, b'launcher')];"
+        "print(*(hashlib.sha256(each).hexdigest() for each in [*built, build_server(files, {'b': '1', 'a': '2'})]))"
     )
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
-    argv = [pythons()[version], "-c", code]
-    printed = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    ours = [hashlib.sha256(build_plugin(file)).hexdigest() for file in sorted((ROOT / "plugins").glob("*.py"))]
-    assert printed.split() == ours
+    environment = {"PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    done = subprocess.run(
+        [python, "-c", code], cwd=sources, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("version", CONTROLLERS)
+def test_every_python_builds_the_same_bytes(version: str, sources: Path, ours: list[str]) -> None:
+    assert digests_by(pythons()[version], sources) == ours
+    assert len(ours) == 2 * len(list(sources.glob("plugins/*.py"))) + 1
 
 
 @pytest.mark.parametrize("name", builtin_plugins())
