@@ -165,7 +165,7 @@ def without_prefix(code: int, text: str) -> Address:
 
 def directory(call: Call) -> str:
     base = call.config.mapping("ipam").text("dataDir") or DATA_DIR
-    return os.path.join(base, call.config.text("name"))
+    return os.path.join(call.absolute(base), call.config.text("name"))
 
 
 def attachment(call: Call) -> Attachment:
@@ -179,13 +179,14 @@ def routes_of(ipam: Config) -> tuple[Route, ...]:
         raise CNIError(INVALID_CONFIG, f"`ipam`: {error.msg}") from error
 
 
-def dns_of(ipam: Config) -> DNS:
+def dns_of(call: Call) -> DNS:
     """What `resolvConf`, a resolv.conf(5), says; nothing where the key is absent."""
+    ipam = call.config.mapping("ipam")
     path = ipam.text("resolvConf")
     if not path:
         return DNS()
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(call.absolute(path), encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file if not line.startswith(("#", ";"))]
     except OSError as error:
         raise ipam.error("resolvConf", f"must be a file to read ({error.strerror})") from error
@@ -203,7 +204,7 @@ def add(call: Call) -> Result:
     if not sets:
         raise CNIError(INVALID_CONFIG, "no IP ranges specified")
     ipam = ipam_of(call)
-    routes, dns = routes_of(ipam), dns_of(ipam)
+    routes, dns = routes_of(ipam), dns_of(call)
     with lease.opened(directory(call)) as store:
         ips = allocate(store, sets, requested, attachment(call))
     return Result(ips=ips, routes=routes, dns=dns)

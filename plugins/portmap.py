@@ -142,7 +142,7 @@ def wanted_by(call: Call) -> list[Wanted]:
 
 
 def attachment(call: Call) -> Attachment:
-    return Attachment("portmap", call.config.text("name"), call.container_id, call.ifname)
+    return Attachment("portmap", call.config.text("name"), call.container_id, call.ifname, call.added, call.undoes)
 
 
 def add(call: Call) -> Result:

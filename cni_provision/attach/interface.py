@@ -32,7 +32,7 @@ DETECT = ("net/ipv6/conf/{}/accept_dad", "net/ipv6/conf/{}/enhanced_dad")
 
 
 def attachment(call: Call, plugin: str) -> Attachment:
-    return Attachment(plugin, call.config.text("name"), call.container_id, call.ifname)
+    return Attachment(plugin, call.config.text("name"), call.container_id, call.ifname, call.added, call.undoes)
 
 
 def addresses(result: Result) -> list[IPInterface]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Optional, Union
 
@@ -13,7 +15,10 @@ from cni_provision.cni.types import INTERNAL, INVALID_ENVIRONMENT, CNIError, Res
 from cni_provision.cni.values import Config
 from cni_provision.cni.versions import ALL_VERSIONS
 
+ADDED, UNDOES = "CNI_PROVISION_ADDED", "CNI_PROVISION_UNDOES"
 Attachments = frozenset[tuple[str, str]]  # (container id, ifname)
+Program = Callable[[Sequence[str], Mapping[str, str]], int]
+Away = Callable[[], AbstractContextManager[None]]
 Execute = Callable[[str, Mapping[str, str], bytes], Union[Outcome, "Plugin"]]  # of a type, an environment, a stdin:
 # what came of executing it, or the plugin itself where this process has it
 
@@ -22,7 +27,8 @@ Execute = Callable[[str, Mapping[str, str], bytes], Union[Outcome, "Plugin"]]  #
 class Plugin:
     """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds.
 
-    One that is never in the namespace (IPAM) does not care what CNI_NETNS is: `needs_netns` False.
+    One that is never in the namespace (IPAM) does not care what CNI_NETNS is: `needs_netns` False. `programs`: what its
+    executable does with a first argument (`dhcp daemon`), given the other arguments and the environment → exit code.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Plugin:
     versions: tuple[str, ...] = ALL_VERSIONS
     about: str = ""
     needs_netns: bool = True
+    programs: Mapping[str, Program] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,22 @@ class Call:
     stdin: bytes = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     execute: Execute = field(repr=False)
+    folder: str = ""  # the caller's working directory, where that is not this process's own
+    away: Away = nullcontext  # for a long wait: with call.away(): …
+
+    def absolute(self, path: str) -> str:
+        """A path that the configuration has, as the caller means it."""
+        return os.path.join(self.folder, path)
+
+    @property
+    def added(self) -> str:
+        """The token of this ADD, where its server may have to undo it."""
+        return self.environment.get(ADDED, "")
+
+    @property
+    def undoes(self) -> str:
+        """The token of the ADD that this DEL is to undo: no later one."""
+        return self.environment.get(UNDOES, "")
 
     @property
     def args(self) -> dict[str, str]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from cni_provision.cni import names, namespace, versions
-from cni_provision.cni.call import Attachments, Call, Delegate, Execute, Plugin, internal, parse_args, perform
+from cni_provision.cni.call import Attachments, Away, Call, Delegate, Execute, Plugin, internal, parse_args, perform
 from cni_provision.cni.outcome import Outcome
 from cni_provision.cni.results import decode_previous, encode_result
 from cni_provision.cni.types import (
@@ -65,6 +66,8 @@ class _Request:
     read: Callable[[], bytes]
     netns_fd: int | None
     execute: Execute
+    folder: str = ""
+    away: Away = nullcontext
 
     def variable(self, name: str) -> str:
         return self.environment.get(name, "")
@@ -76,19 +79,24 @@ def run(
     stdin: bytes,
     netns_fd: int | None = None,
     execute: Execute | None = None,
+    folder: str = "",
+    away: Away = nullcontext,
 ) -> Outcome:
     """One call as a function.
 
     A given `netns_fd` is used in place of the path in CNI_NETNS and stays open; `namespace.ABSENT` says that the
-    path could not be opened. `execute` runs a delegate (default: from CNI_PATH).
+    path could not be opened. `execute` runs a delegate (default: from CNI_PATH). `folder` is where paths begin that
+    are not absolute (default: where this process is). A plugin that waits for long is `away` meanwhile.
     """
-    return _serve(_Request(plugin, environment, lambda: stdin, netns_fd, execute or _execute))
+    return _serve(_Request(plugin, environment, lambda: stdin, netns_fd, execute or _execute, folder, away))
 
 
 def main(plugin: Plugin, execute: Execute | None = None) -> None:
     """One call from this process's environment and stdin; ends the process."""
-    answer = _take_stdout()
     environment = dict(os.environ)
+    if len(sys.argv) > 1 and sys.argv[1] in plugin.programs:
+        os._exit(plugin.programs[sys.argv[1]](sys.argv[2:], environment))
+    answer = _take_stdout()
     read = _read_ready if environment.get("CNI_COMMAND") == "VERSION" else _read_stdin
     outcome = _serve(_Request(plugin, environment, read, None, execute or _execute))
     sys.stdout.flush()
@@ -198,6 +206,8 @@ def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Call
         stdin=stdin,
         environment=request.environment,
         execute=request.execute,
+        folder=request.folder,
+        away=request.away,
     )
 
 

@@ -41,6 +41,8 @@ class Attachment:
     network: str
     container_id: str
     ifname: str
+    added: str = field(default="", compare=False)  # the token of the ADD that makes it, where it may be undone
+    undoes: str = field(default="", compare=False)  # of the one that is to be undone
 
     @cached_property
     def owner(self) -> str:
@@ -58,6 +60,7 @@ class Made:
     port: str = ""
     index: int = 0  # of `port`; 0: not known yet
     rules: Mapping[str, Any] = field(default_factory=dict)
+    added: str = ""  # by the ADD of this token; empty: by that of its attachment
 
 
 Record = tuple[Attachment, Made]
@@ -68,7 +71,7 @@ def write(attachment: Attachment, made: Made) -> None:
     """Note it, in place of what was noted before. Not fsynced: it means nothing after a start of the machine."""
     keys = ("plugin", "network", "container_id", "ifname")
     content = {"format": FORMAT, **{key: getattr(attachment, key) for key in keys}}
-    content.update(port=made.port, index=made.index, rules=made.rules)
+    content.update(port=made.port, index=made.index, rules=made.rules, added=made.added or attachment.added)
     final = os.path.join(DIRECTORY, attachment.file)
     try:
         _put(f"{final}.new", jsontext.encode(content).encode())
@@ -156,7 +159,7 @@ def _decoded(content: Mapping[str, Any]) -> Record:
         raise TypeError("not a record")
     if not SIGNS.issuperset(content["network"]) or content["network"][:1] in "_.-":  # it goes into nft scripts
         raise ValueError("not a network")
-    return Attachment(*texts[:4]), Made(texts[4], index, rules)
+    return Attachment(*texts[:4]), Made(texts[4], index, rules, str(content.get("added", "")))
 
 
 def _content(path: str) -> bytes:
@@ -175,12 +178,21 @@ def held(attachment: Attachment) -> Iterator[None]:
     """No other call of this plugin for this attachment meanwhile, be it another thread's or process's.
 
     It may be taken inside that of another plugin (which delegates to this one), and outside the nft and lease locks.
+    Raises NetError for an undo where somebody else has added the attachment since.
     """
     descriptor = _locked(attachment, fcntl.F_OFD_SETLKW)
     try:
+        if attachment.undoes:
+            _refuse_later(attachment)
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_later(attachment: Attachment) -> None:
+    made = read(attachment)
+    if made and made.added != attachment.undoes:
+        raise NetError(errno.ESTALE, "nothing is undone: there is a later ADD of this attachment")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Optional, Union
 
 from cni_provision.cni import invoke, namespace, search, skel
+from cni_provision.cni.call import ADDED, UNDOES
 from cni_provision.cni.outcome import Outcome
 from cni_provision.cni.skel import Plugin
 from cni_provision.cni.types import INTERNAL, IO_FAILURE, CNIError
@@ -97,7 +98,7 @@ class Service:
     def _begin(self, conversation: Conversation) -> None:
         try:
             payload = conversation.connection.receive(wire.REQUEST, READY_SECONDS)
-            conversation.request = wire.decode_request(payload)
+            conversation.request = marked(wire.decode_request(payload))
         except Silent:
             self.park(conversation, partial(self.begin, conversation))
             return
@@ -167,7 +168,8 @@ class Service:
         """Its ADD succeeded, and nobody knows of it: DEL."""
         assert conversation.request
         request = conversation.request
-        environment = {**request.environment, "CNI_COMMAND": "DEL"}
+        token = request.environment.get(ADDED, "")
+        environment = {**request.environment, "CNI_COMMAND": "DEL", ADDED: "", UNDOES: token}
         stdin = with_result(request.stdin, outcome.stdout)
         conversation.request = Request(request.plugin, environment, stdin)
         self._log(conversation, self._run(conversation), "undo")
@@ -200,7 +202,10 @@ class Service:
         execute = partial(self._execute, conversation)
         descriptor = netns_of(conversation.connection)
         started = time.monotonic()
-        outcome = skel.run(conversation.plugin, request.environment, request.stdin, descriptor, execute)
+        folder = conversation.caller.folder
+        outcome = skel.run(
+            conversation.plugin, request.environment, request.stdin, descriptor, execute, folder, self.workers.away
+        )
         return Ran(outcome, time.monotonic() - started)
 
     def _execute(
@@ -228,6 +233,13 @@ class Service:
         raise_unexecuted(outcome, path)
         conversation.said.append(outcome.stderr)  # SPEC 4: also of one that failed
         return outcome
+
+
+def marked(request: Request) -> Request:
+    """An ADD has a token, so that what undoes it undoes nothing later."""
+    if request.environment.get("CNI_COMMAND") != "ADD":
+        return request
+    return Request(request.plugin, {**request.environment, ADDED: os.urandom(8).hex()}, request.stdin)
 
 
 def netns_of(connection: Connection) -> int:

@@ -63,14 +63,25 @@ class Cluster:
         head = {"cniVersion": "1.1.0", "name": "storm", "type": "portmap"}
         return {**head, "runtimeConfig": {"portMappings": mappings}, "prevResult": result}
 
-    def start(self, command: str, config: dict, number: int, *, cold: bool = False) -> subprocess.Popen:
+    def start(
+        self,
+        command: str,
+        config: dict,
+        number: int,
+        *,
+        cold: bool = False,
+        without: str = "",
+        folder: Path = Path("/"),
+    ) -> subprocess.Popen:
+        """One execution in that working directory; it lacks the variable `without`."""
         program = str(self.built.folder / config["type"])
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CNI_COMMAND": command, "CNI_PATH": str(self.built.folder),
             "CNI_CONTAINERID": f"c{number}", "CNI_IFNAME": "eth0", "CNI_NETNS": self.containers[number],
             **({"CNI_PROVISION_SOCKET": ""} if cold else {}),
         }  # fmt: skip
-        argv = self.host.enter(program)
+        environment.pop(without, None)
+        argv = self.host.enter("env", "-C", str(folder), program)
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert process.stdin is not None
         process.stdin.write(json.dumps(config).encode())

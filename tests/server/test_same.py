@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_warm_and_cold_say_the_same(cluster: Callable[[int], Cluster], tmp_path:
         if warm != cold:
             different[case] = (warm, cold)
     assert not different
-    served = len(CASES) - 1  # a person, who sets no CNI_COMMAND, is answered by the executable itself
+    served = len(CASES) - 2  # without a command or a container the executable itself answers, before it reads stdin
     eventually(lambda: sum(line.startswith("plugin=") for line in server.log.read_text().splitlines()) == served)
 
 
@@ -95,3 +96,32 @@ def shape(value: Any) -> Any:
     if isinstance(value, dict):
         return [(key, shape(each)) for key, each in value.items()]
     return [shape(each) for each in value] if isinstance(value, list) else type(value).__name__
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@pytest.mark.parametrize("missing", ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS"])
+def test_what_is_missing_is_said_while_stdin_is_open(
+    cluster: Callable[[int], Cluster], warm: bool, missing: str
+) -> None:
+    there = cluster(1)
+    there.serve()
+    with suppress(BrokenPipeError), there.start("ADD", there.bridge, 0, cold=not warm, without=missing) as process:
+        assert process.stdout is not None
+        answer = process.stdout.read()  # to its end, though our end of its stdin is open
+        assert process.wait(60) == (0 if missing == "CNI_COMMAND" else 1)
+    assert missing == "CNI_COMMAND" or missing in json.loads(answer)["msg"]
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_paths_that_are_not_absolute_begin_where_the_caller_is(cluster: Callable[[int], Cluster], warm: bool) -> None:
+    there = cluster(1)
+    there.serve()
+    folder = there.state / "here"
+    folder.mkdir()
+    (folder / "names").write_text("nameserver 192.0.2.1\n")
+    config = {**HOST_LOCAL, "ipam": {**IPAM, "dataDir": "leases", "resolvConf": "names"}}
+    for command in ("ADD", "CHECK"):
+        with there.start(command, config, 0, cold=not warm, folder=folder) as process:
+            answer = json.loads(process.communicate(timeout=60)[0] or b"{}")
+            assert process.returncode == 0, answer
+    assert [file.name for file in sorted((folder / "leases" / "same").glob("10.*"))] == ["10.1.0.2"]

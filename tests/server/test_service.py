@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cni_provision.cni.skel import Call
 from cni_provision.cni.types import CNIError
 from cni_provision.server import wire
 from tests.server.conftest import PATIENCE, Caller, Served, Toy, eventually
@@ -226,6 +227,25 @@ def test_delegates_that_call_us_never_lock_us_up(open_door: Open, tmp_path: Path
     assert served.call("DEL").code == 0
     for caller in callers:
         answer_for_delegate(caller, 0, b'{"cniVersion": "1.1.0"}')
+        assert caller.answer().code == 0
+        caller.acknowledge()
+
+
+def test_a_plugin_that_waits_for_long_holds_up_nobody(served: Served) -> None:
+    come = threading.Event()
+
+    def wait(call: Call) -> None:
+        with call.away():
+            assert come.wait(PATIENCE)
+
+    served.toy.on["ADD"] = wait
+    callers = [served.caller() for _ in range(40)]
+    for number, caller in enumerate(callers):
+        caller.ask("ADD", container_id=f"c{number}")
+    eventually(lambda: len(served.toy.calls) == 40)
+    assert served.call("STATUS").code == 0
+    come.set()
+    for caller in callers:
         assert caller.answer().code == 0
         caller.acknowledge()
 
