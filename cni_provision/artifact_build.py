@@ -22,7 +22,7 @@ from cni_provision.node.bytecode import digest_of
 from cni_provision.node.paths import BYTECODE
 
 PACKAGE = Path(__file__).resolve().parent
-CARRIED = ("attach", "cni", "net")  # the parts of ours that a plugin may import
+CARRIED = ("attach", "cni", "dhcp", "net")  # the parts of ours that a plugin may import
 SERVER_PARTS = (*CARRIED, "server")
 IPAM = ("host-local", "static")
 OLDEST_PYTHON = (3, 9)

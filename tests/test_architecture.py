@@ -53,12 +53,13 @@ ALLOWED = {
     },
     "mesh": {"errors", "events", "inventory", "plan", "node", "transport", "artifact", "desired", "prepare", "fleet"},
     "attach": {"cni", "net"},
-    "plugins": {"attach", "cni", "net"},
+    "dhcp": {"cni", "net"},
+    "plugins": {"attach", "cni", "dhcp", "net"},
     "server": {"cni", "net"},
 }
 PURE = ("cni.types", "cni.versions", "cni.config", "inventory", "render", "desired", "plan", "checks", "events")
 IMPURE = {"subprocess", "socket", "threading", "click", "pyroute2", "asyncio", "multiprocessing"}
-NODE_PARTS = {"attach", "cni", "net", "node", "plan", "checks", "plugins", "server"}
+NODE_PARTS = {"attach", "cni", "dhcp", "net", "node", "plan", "checks", "plugins", "server"}
 STANDARD_ONLY = NODE_PARTS | {"errors", "events", "data"}
 IN_PLUGINS = {"plugins", "attach", "net"}
 CONTROLLER_ONLY = {"node.bundle"}

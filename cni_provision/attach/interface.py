@@ -75,9 +75,12 @@ def dns(call: Call, planned: Result) -> DNS:
 def remove(call: Call, kind: str) -> None:
     """DEL of one that stands alone, where there is one of that kind; each step is done even when another fails."""
     with ExitStack() as steps:
-        steps.callback(ipam.delete, call)
-        if call.netns_fd is not None:
-            steps.callback(single.remove, call.netns_fd, call.ifname, kind)
+        ipam.delete_with(call, steps, lambda: _remove(call, kind))
+
+
+def _remove(call: Call, kind: str) -> None:
+    if call.netns_fd is not None:
+        single.remove(call.netns_fd, call.ifname, kind)
 
 
 def previous(call: Call) -> Result:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
 from cni_provision.cni.call import Call
 from cni_provision.cni.types import INTERNAL, INVALID_CONFIG, CNIError, Result
 from cni_provision.net.undo import Undo
@@ -27,6 +31,17 @@ def lease(call: Call, undo: Undo) -> Result:
     if not given.ips:
         raise CNIError(INTERNAL, "IPAM plugin returned missing IP config")
     return given
+
+
+def delete_with(call: Call, steps: ExitStack, remove_interface: Callable[[], object]) -> None:
+    """Have both done at the end of `steps`: the interface first, so that nobody uses what is free already.
+
+    Only DHCP gives back over the interface itself.
+    """
+    give_back = partial(delete, call)
+    first, last = (give_back, remove_interface) if plugin(call) == "dhcp" else (remove_interface, give_back)
+    steps.callback(last)
+    steps.callback(first)
 
 
 def delete(call: Call) -> None:

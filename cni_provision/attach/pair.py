@@ -130,8 +130,7 @@ def delete(call: Call, mine: Attachment, wanted: Rules) -> None:
             if wanted.check_source or "spoofcheck" in made.rules:
                 steps.callback(reference.remove_spoofcheck, mine.container_id, mine.ifname)
                 steps.callback(spoofcheck.remove, mine.owner)
-            steps.callback(ipam.delete, call)
-            steps.callback(container.unplug, mine, made, call.netns_fd)
+            ipam.delete_with(call, steps, lambda: container.unplug(mine, made, call.netns_fd))
         record.remove(mine)
 
 

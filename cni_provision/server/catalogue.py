@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 
 from cni_provision.cni.skel import Plugin
 
-PARTS = ("cni_provision.attach", "cni_provision.cni", "cni_provision.net", "cni_provision.server")
+PARTS = (
+    "cni_provision.attach",
+    "cni_provision.cni",
+    "cni_provision.dhcp",
+    "cni_provision.net",
+    "cni_provision.server",
+)
 LATE = ("ctypes", "subprocess", "traceback", "encodings.idna")  # of the standard library, imported when needed
 BUILD_DIGITS = 12
 
