@@ -96,12 +96,17 @@ def by_name(result: Result, sandbox: str = "") -> dict[str, Interface]:
 
 
 def check(call: Call, kind: str, unlike: Callable[[Link], Iterable[str]] = lambda found: ()) -> None:
-    """CHECK of one that stands alone; `unlike` says what is not as it should be of what is special to its kind."""
+    """CHECK of one that stands alone; `unlike` says what is not as it should be of what is special to its kind.
+
+    Any kind will do where `kind` is empty.
+    """
     expected = previous(call)
     ipam.check(call)
     with Socket(call.netns_fd) as inside:
         found = link.find(inside, call.ifname)
-        wrong = container.unlike(found, call.ifname, kind, by_name(expected, call.netns))
+        wrong = container.unlike(
+            found, call.ifname, kind or (found.kind if found else ""), by_name(expected, call.netns)
+        )
         if found and not wrong:
             wrong = [*unlike(found), *missing(call, inside, expected)]
     refuse(call, wrong)
