@@ -2,38 +2,88 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from cni_provision.artifact import builtin_plugins
-from cni_provision.artifact_build import build_plugin
-from tests.plugins.conftest import REFERENCE, Namespace
+from cni_provision.node import paths
+from tests.built import CAN_BE_SERVED, PYTHON, Built, build, compile_for
+from tests.plugins.conftest import REFERENCE, ROOT, Namespace
 from tests.runtimes.node import Node, joined, made_node
 
+PATIENCE = 60.0
+SERVER = "/run/cni-provision/server"
+SERVE = """
+import sys
+root, digests = sys.argv[1:]
+sys.path[:0], sys.argv[1:] = [root], []
+from cni_provision.server.main import main
+main(digests)
+"""
+
+
+@contextmanager
+def cold(node: Node, built: Built) -> Iterator[None]:
+    """No server, and what `apply` compiles for that."""
+    folder = node.file(paths.BYTECODE)
+    folder.parent.mkdir(parents=True)
+    compile_for(PYTHON, built, folder)
+    yield
+
+
+@contextmanager
+def served(node: Node, built: Built) -> Iterator[None]:
+    """A server in the node's namespaces; when its tests are over it has served all that their runtime asked for."""
+    digests = json.dumps({name: digest for digest, name in built.plugins.items()})
+    argv = node.enter(sys.executable, "-ISc", SERVE, str(ROOT), digests)
+    with (node.folder / "server.log").open("w") as log, subprocess.Popen(argv, stderr=log, env={}) as process:
+        try:
+            awaited(node.file(f"{SERVER}/socket").exists)
+            yield
+            awaited(lambda: {"ADD", "DEL"} <= counters(node)["requests"].keys())
+            assert not counters(node)["cold"]
+        finally:
+            process.terminate()  # which enters the namespaces; the server goes with the node
+
+
+def counters(node: Node) -> dict:
+    file = node.file(f"{SERVER}/stat.json")
+    return json.loads(file.read_text()) if file.exists() else {"requests": {}}
+
+
+def awaited(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 # How the plugins of a node run, and what has to run on the node for it: every test runs once for each.
-WAYS: dict[str, Callable[[Node], AbstractContextManager[object]]] = {"cold": lambda node: nullcontext()}
+WAYS: dict[str, Callable[[Node, Built], AbstractContextManager[None]]] = {
+    "cold": cold,
+    **({"warm": served} if CAN_BE_SERVED else {}),
+}
 
 
 @pytest.fixture(scope="session")
-def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def executables(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A folder of our plugins as they are installed; what we do not have is there from the reference."""
     folder = tmp_path_factory.mktemp("opt-cni-bin")
     for reference in REFERENCE.glob("*"):
         shutil.copy2(reference, folder)
-    for name, source in builtin_plugins().items():
-        (folder / name).write_bytes(build_plugin(source))
-        (folder / name).chmod(0o755)
-    return folder
+    return build(folder)
 
 
 @pytest.fixture(scope="module", params=list(WAYS))
-def node(request: pytest.FixtureRequest, executables: Path) -> Iterator[Node]:
+def node(request: pytest.FixtureRequest, executables: Built) -> Iterator[Node]:
     """A node that the tests of a module share."""
-    with made_node(executables) as node, WAYS[request.param](node):
+    with made_node(executables.folder) as node, WAYS[request.param](node, executables):
         yield node
 
 

@@ -10,7 +10,9 @@ from tests.runtimes import rootfs
 from tests.runtimes.node import GATEWAYS, NETWORK, SUBNETS, Node, conflist, needs, write
 
 pytestmark = [pytest.mark.root, needs("buildah", "runc", "busybox")]
-NETWORKED = ("--network", NETWORK, "--cni-plugin-path", "/opt/cni/bin", "--cni-config-dir", "/etc/cni/net.d")
+# the flag `--cni-plugin-path` is read and not obeyed
+CONFIGURATION = '[network]\nnetwork_backend = "cni"\ncni_plugin_dirs = ["/opt/cni/bin"]\n'
+NETWORKED = ("--network", NETWORK, "--cni-config-dir", "/etc/cni/net.d")
 
 
 def buildah(node: Node) -> Callable[..., str]:
@@ -19,6 +21,7 @@ def buildah(node: Node) -> Callable[..., str]:
 
 def test_a_build_step_with_a_network(node: Node) -> None:
     write(node, f"/etc/cni/net.d/10-{NETWORK}.conflist", conflist())
+    write(node, "/etc/containers/containers.conf", CONFIGURATION)
     (node.folder / "rootfs.tar").write_bytes(rootfs.tree())
     run = buildah(node)
     container = run("from", "--pull-never", "scratch")
