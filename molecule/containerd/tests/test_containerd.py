@@ -19,7 +19,13 @@ from tests.vm.controller import SSH, on
 
 SOCKET = "/run/containerd/containerd.sock"
 PAUSE, BUSYBOX = "localhost/pause:local", "localhost/busybox:local"
-STARTED_BY_HAND = "pidof containerd >/dev/null || (setsid containerd >/run/containerd.log 2>&1 </dev/null &)"
+# in a lab node there is no systemd, and on its overlay no second one
+STARTED_BY_HAND = """
+pidof containerd >/dev/null || {
+mkdir -p /var/lib/containerd && mount -t tmpfs tmpfs /var/lib/containerd
+setsid containerd >/run/containerd.log 2>&1 </dev/null &
+}
+"""
 LEFT = "ls /var/lib/cni/networks/pods | grep -v -e lock -e last_ || true; ls /var/lib/cni/results"
 
 

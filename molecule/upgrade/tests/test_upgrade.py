@@ -13,7 +13,7 @@ OURS = json.dumps(
 )
 MAPPED: dict[str, Any] = {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
 LEASES = "ls /var/lib/cni/networks/pods | grep -v -e lock -e last_ || true"
-LEFT = f"{LEASES}; ip -br link show type veth; ls /var/lib/cni/results"
+LEFT = f"{LEASES}; ip -br link show master cni0; ls /var/lib/cni/results"
 MAPS = "iptables-save -t nat; nft list ruleset"
 
 
