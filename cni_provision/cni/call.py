@@ -27,8 +27,9 @@ Execute = Callable[[str, Mapping[str, str], bytes], Union[Outcome, "Plugin"]]  #
 class Plugin:
     """One plugin: a function for each verb. Where `check`, `status` or `gc` is None, the verb succeeds.
 
-    One that is never in the namespace (IPAM) does not care what CNI_NETNS is: `needs_netns` False. `programs`: what its
-    executable does with a first argument (`dhcp daemon`), given the other arguments and the environment → exit code.
+    One that is never in the namespace (IPAM) does not care what CNI_NETNS is: `needs_netns` False.
+    `programs` are what its executable does with a first argument (`dhcp daemon`): the other arguments and the
+    environment → exit code.
     """
 
     name: str

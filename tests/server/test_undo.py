@@ -13,7 +13,7 @@ import pytest
 from cni_provision.server.peer import Files
 from tests.server.cluster import SECONDS, SERVED, Cluster
 from tests.server.conftest import eventually
-from tests.server.raw import SCRIPT
+from tests.server.raw import SILENT
 from tests.warm import SOCKET
 
 pytestmark = [pytest.mark.root, SERVED]
@@ -35,7 +35,7 @@ def added(there: Cluster) -> subprocess.Popen:
         "CNI_NETNS": there.containers[0], "CNI_PATH": str(there.built.folder),
     }  # fmt: skip
     python = os.path.realpath(sys.executable)
-    argv = there.host.enter(python, "-S", "-c", SCRIPT, SOCKET, "bridge", there.containers[0])
+    argv = there.host.enter(python, "-S", "-c", SILENT, SOCKET, "bridge", there.containers[0])
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert process.stdin is not None
     assert process.stdout is not None
