@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -65,6 +67,27 @@ def fuzz(session: nox.Session) -> None:
     install(session)
     session.install("atheris>=3.0")
     session.run("python", "-m", "tests.fuzz", *(session.posargs or ["120"]))
+
+
+@nox.session
+def fuzz_launcher(session: nox.Session) -> None:
+    """Whatever a server says to the plugins' launcher, with the sanitizers: libFuzzer of clang, two minutes."""
+    folder = session.create_tmp()
+    flags = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-Wno-macro-redefined")
+    program = f"{folder}/fuzz_session"
+    session.run("clang", *flags, "-o", program, "tests/launcher/fuzz_session.c", external=True)
+    seconds = session.posargs[0] if session.posargs else "120"
+    limits = ("-max_len=4096", "-timeout=10", f"-max_total_time={seconds}", f"-artifact_prefix={folder}/")
+    grown = Path(folder, "corpus")
+    grown.mkdir(exist_ok=True)
+    session.run(program, *limits, str(grown), "tests/launcher/corpus", external=True)
+
+
+@nox.session
+def endurance(session: nox.Session) -> None:
+    """Memory of the plugin server before and after 100,000 requests."""
+    install(session)
+    session.run("python", "-m", "bench.plugins", "--only", "endurance", env={"PYTHONDONTWRITEBYTECODE": None})
 
 
 @nox.session

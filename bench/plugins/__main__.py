@@ -23,7 +23,7 @@ from bench.plugins.goals import LEASES, Measured
 from bench.plugins.measuring import QUICK, Size
 
 WORKS = {"singles": measuring.singles, "storm": measuring.storm, "leases": measuring.many_leases}
-PARTS = (*WORKS, "packets", "memory", "cold")
+PARTS = (*WORKS, "packets", "memory", "endurance", "cold")
 PACKET_RATIO = 1.1
 
 
@@ -54,6 +54,8 @@ def everything(folder: Path, peer: Path, size: Size, only: str | None) -> dict[s
                 measured.update({(work, one.phase, one.lane): one for work, one in function(run)})
         if only in (None, "memory"):
             found["memory"] = measuring.memory(run)
+        if only == "endurance":  # minutes
+            found["memory"] = measuring.endurance(run)
         if only in (None, "packets"):
             found["packets"] = measuring.first_packets(run, folder)
         if only in (None, "cold"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.plugins import cold, driver, packets, works
@@ -28,9 +28,10 @@ class Size:
     pods: int = 100
     workers: int = 16
     leases: int = 10_000
+    requests: int = 100_000
 
 
-QUICK = Size(iterations=2, warm_up=1, pods=4, workers=2, leases=50)
+QUICK = Size(iterations=2, warm_up=1, pods=4, workers=2, leases=50, requests=100)
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,16 @@ def memory(run: Bench) -> dict[str, int]:
     found = run.all(lambda engine: works.lane(engine, Chain("memory", masquerade=True)), memory=True)
     by_engine = {one.lane: max(one.kilobytes) for one in found if one.phase == "ADD" and one.lane != FLOOR}
     return {**by_engine, "server": resident(run.server)}
+
+
+def endurance(run: Bench) -> dict[str, int]:
+    """Kilobytes of the server before and after many requests: half of them ADDs of host-local, half DELs."""
+    say("endurance")
+    engine = next(one for one in run.engines if one.name == WARM)
+    lane = replace(works.leases(engine, 0), pods=run.size.pods, workers=run.size.workers)
+    found = {"server": resident(run.server)}
+    driver.measure(run.program, run.host, [lane], run.size.requests // (2 * run.size.pods))
+    return {**found, f"server after {run.size.requests} requests more": resident(run.server)}
 
 
 def resident(pid: int) -> int:
