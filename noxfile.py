@@ -49,7 +49,7 @@ def lab(session: nox.Session) -> None:
 
 @nox.session
 def vm(session: nox.Session) -> None:
-    """What this machine's kernel may lack, in a virtual machine under QEMU."""
+    """What this machine's kernel may lack, in virtual machines under QEMU; Molecule's scenarios on these."""
     install(session)
     session.run("pytest", "-m", "vm", *session.posargs)
 
@@ -59,6 +59,30 @@ def kills(session: nox.Session) -> None:
     """Kill -9, a full disk and a broken one at every system call of an apply and of a recovery, as a table."""
     install(session)
     session.run("pytest", "-m", "kills", "-rP", *(session.posargs or ["tests/node/test_kills.py"]))
+
+
+@nox.session
+def role(session: nox.Session) -> None:
+    """The Ansible role and its collection on lab nodes, with the oldest and the newest ansible-core for this Python."""
+    install(session)
+    session.run("pytest", "tests/roles", *session.posargs)
+
+
+@nox.session
+def lint_role(session: nox.Session) -> None:
+    """ansible-lint, production profile, of the role and of Molecule's playbooks."""
+    session.install("ansible-lint>=26.10", "ansible-core==2.19.14")
+    session.run("ansible-lint", "--offline", "--profile", "production", "roles/cni_provision", "molecule")
+
+
+@nox.session
+def collection(session: nox.Session) -> None:
+    """The role as the Ansible collection `cni_provision.cni`, built into `dist/`."""
+    session.install("ansible-core==2.19.14")
+    folder = f"{session.create_tmp()}/collection"
+    session.run("rm", "-rf", folder, external=True)
+    session.run("python", "roles/collection.py", folder)
+    session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", "dist", folder)
 
 
 @nox.session
