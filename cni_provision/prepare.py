@@ -54,20 +54,25 @@ def prepare(inventory: Inventory, cache_dir: Path | None = None) -> Prepared:
 
 
 def check(inventory: Inventory) -> tuple[Diagnostic, ...]:
-    """The same mistakes without collecting executables, but files beside the inventory; answers the warnings.
+    """The same mistakes without collecting executables, but those on this machine; answers the warnings.
 
-    A release that does not name its plugins is not looked into: what it might hold is taken as installed.
+    A release elsewhere that does not name its plugins is not looked into: what it might hold is taken as installed.
     """
     rendered, store = _rendered(inventory), _Store(artifact.default_cache())
     offers = {
         node.name: [
-            store.offer(source) if source.source == "file" else Offer(source, artifact.names_of(source))
+            store.offer(source) if is_here(source) else Offer(source, artifact.names_of(source))
             for source in node.declarations.plugins
         ]
         for node in _present(inventory)
     }
     _raise_all(inventory, rendered, offers, store.mistakes)
     return rendered.warnings
+
+
+def is_here(source: PluginSource) -> bool:
+    """Whether a source is files on this machine, whose checksums cost no download."""
+    return source.source == "file" or bool(source.url and "://" not in source.url)
 
 
 def write(prepared: Prepared, folder: Path) -> tuple[Path, ...]:

@@ -196,3 +196,12 @@ def test_a_files_checksum_is_proved_without_touching_a_node(tmp_path: Path) -> N
         with pytest.raises(Mistakes) as caught:
             look(inventory)
         assert "0" * 12 in caught.value.diagnostics[0].message
+
+
+def test_checking_looks_into_what_is_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "x-amd64.tgz").write_bytes(b"another release")
+    wrong = {"checksums": {"amd64": "sha256:" + "0" * 64}}
+    source = PluginSource("reference", "release", url=str(tmp_path / "x-{arch}.tgz"), plugins=("vlan",), **wrong)
+    with pytest.raises(Mistakes, match="mistake") as caught:
+        check(fleet(1, PODS, sources=(replace(OURS, plugins=("bridge", "host-local")), source)))
+    assert any("checksum" in found.message for found in caught.value.diagnostics)

@@ -71,7 +71,16 @@ where_options = family(
         callback=of_node,
         help="As for `plan`.",
     ),
-    option(INVENTORY, "--vault-id", multiple=True, metavar="ID", callback=of_node, help="As for `plan`."),
+    option(
+        INVENTORY,
+        "--vault-id",
+        "--vault-password-file",
+        "vault_id",
+        multiple=True,
+        metavar="ID",
+        callback=of_node,
+        help="As for `plan`.",
+    ),
 )
 container_options = family(
     Container,

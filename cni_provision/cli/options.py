@@ -100,6 +100,13 @@ class ShardText(click.ParamType[str]):
         return value
 
 
+def for_ansible(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """What only Ansible makes use of."""
+    if value and context.params.get("reader") != "ansible":
+        raise click.UsageError(f"`{parameter.opts[0]}` needs `--reader ansible`", context)
+    return value
+
+
 output_options = family(
     Output,
     "output",
@@ -145,6 +152,7 @@ selection_options = family(
         "--reader",
         type=click.Choice(["own", "ansible"]),
         default="own",
+        is_eager=True,
         help="Who evaluates the inventory.",
     ),
     option(
@@ -155,7 +163,14 @@ selection_options = family(
         help="Read `group_vars/` and `host_vars/` there too, as a playbook would.",
     ),
     option(
-        "Inventory", "--vault-id", multiple=True, metavar="ID", help="For `--reader ansible`: `prod@prompt`, a file."
+        "Inventory",
+        "--vault-id",
+        "--vault-password-file",
+        "vault_id",
+        multiple=True,
+        metavar="ID",
+        callback=for_ansible,
+        help="For `--reader ansible`: `prod@prompt`, or the password's file.",
     ),
 )
 
