@@ -63,9 +63,17 @@ def kills(session: nox.Session) -> None:
 
 @nox.session
 def role(session: nox.Session) -> None:
-    """The Ansible role and its collection on lab nodes, with the oldest and the newest ansible-core for this Python."""
+    """The Ansible role and its collection on lab nodes, with two ansible-cores."""
     install(session)
     session.run("pytest", "tests/roles", *session.posargs)
+
+
+@nox.session(python=["3.12", "3.13"])
+@nox.parametrize("core", ["2.20", "2.21"])
+def role_newer(session: nox.Session, core: str) -> None:
+    """The same with an ansible-core that needs a newer Python."""
+    install(session)
+    session.run("pytest", "tests/roles", *session.posargs, env={"CNI_PROVISION_ANSIBLE_CORE": core})
 
 
 @nox.session

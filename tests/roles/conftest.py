@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.roles.playbooks import Ran, Site, package
+from tests.roles.playbooks import NEWEST, Ran, Site, package
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,7 +30,7 @@ def site(tmp_path: Path, importable: Path) -> Site:
 def apply(site: Site) -> Callable[..., Ran]:
     """Run a playbook that must succeed."""
 
-    def run(*words: str, version: str = "2.19") -> Ran:
+    def run(*words: str, version: str = NEWEST) -> Ran:
         ran = site.run(*words, version=version)
         assert ran.code == 0, ran.output
         return ran

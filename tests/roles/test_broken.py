@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cni_provision import lab
-from tests.roles.playbooks import NETWORKS, QUIET, Site, shell
+from tests.roles.playbooks import NETWORKS, NEWEST, QUIET, Site, shell
 
 pytestmark = pytest.mark.lab
 CASES = sorted((Path(__file__).parent.parent / "cases/role").glob("*.yaml"))
@@ -38,7 +38,7 @@ def test_what_is_said(case: Path, there: lab.Lab, site: Site, tmp_path: Path) ->
     node = f"node-{CASES.index(case) + 1}"
     prepared(site, there, story, node)
     variables = {"PYTHONPATH": str(tmp_path)} if story.get("without_package") else {}
-    ran = site.run("play.yaml", *story.get("options", ()), version=story.get("version", "2.19"), **variables)
+    ran = site.run("play.yaml", *story.get("options", ()), version=story.get("version", NEWEST), **variables)
     assert ran.code == story["exit"]
     for sentence in story["said"]:
         assert sentence.format(node=node) in ran.text

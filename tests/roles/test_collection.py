@@ -10,8 +10,7 @@ from types import ModuleType
 import pytest
 
 from cni_provision import lab
-from tests.inventory import peers
-from tests.roles.playbooks import NETWORKS, QUIET, ROOT, Site
+from tests.roles.playbooks import NETWORKS, NEWEST, QUIET, ROOT, Site, ansible
 
 pytestmark = pytest.mark.lab
 PLAY = """\
@@ -34,7 +33,7 @@ def assembling() -> ModuleType:
 
 
 def test_the_role_runs_from_the_collection(shared_lab: lab.Lab, site: Site, tmp_path: Path) -> None:
-    galaxy = str(peers.python("2.19").with_name("ansible-galaxy"))
+    galaxy = str(ansible(NEWEST).with_name("ansible-galaxy"))
     assembling().assemble(tmp_path / "assembled", "1.2.3")
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "ANSIBLE_LOCAL_TEMP": str(tmp_path / "temp")}
     for words in (

@@ -8,8 +8,7 @@ import pytest
 
 from cni_provision import lab
 from cni_provision.lab.users import PASSWORD
-from tests.inventory import peers
-from tests.roles.playbooks import NETWORKS, QUIET, Ran, Site, clean, shell, tree
+from tests.roles.playbooks import NETWORKS, QUIET, VERSIONS, Ran, Site, clean, shell, tree
 
 pytestmark = pytest.mark.lab
 Apply = Callable[..., Ran]
@@ -36,7 +35,7 @@ def changed(ran: Ran) -> dict[str, int]:
     return {name: recap.changed for name, recap in ran.recap.items()}
 
 
-@pytest.mark.parametrize("version", list(peers.VERSIONS))
+@pytest.mark.parametrize("version", VERSIONS)
 def test_role_and_command_line_agree(version: str, there: lab.Lab, site: Site, apply: Apply) -> None:
     site.write({"group_vars/lab.yaml": DECLARED})
     before = [tree(there, node) for node in NODES]
@@ -160,7 +159,7 @@ class Connection(Ssh):
 """
 
 
-@pytest.mark.parametrize("version", list(peers.VERSIONS))
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_connection_without_stdin(version: str, there: lab.Lab, site: Site, apply: Apply) -> None:
     """The request is a file of root's alone, for as long as the node reads it."""
     site.write(
