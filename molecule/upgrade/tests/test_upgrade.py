@@ -12,8 +12,9 @@ OURS = json.dumps(
     {"cni_plugins": [{"name": "ours", "source": "builtin", "plugins": ["bridge", "host-local", "portmap"]}]}
 )
 MAPPED: dict[str, Any] = {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
-LEASES = "ls /var/lib/cni/networks/pods | grep -v -e lock -e last_ || true"
-LEFT = f"{LEASES}; ip -br link show master cni0; ls /var/lib/cni/results"
+LEASES = "ls -p /var/lib/cni/networks/* | grep -v -e / -e lock -e last_ || true"
+PORTS = "for bridge in cni0 cni1; do ip -br link show master $bridge; done"
+LEFT = f"{LEASES}; {PORTS}; ls /var/lib/cni/results"
 MAPS = "iptables-save -t nat; nft list ruleset"
 
 
@@ -33,7 +34,7 @@ def test_ours_take_over_from_gos_and_give_back(containers: Containers) -> None:
     assert on("node-1", LEFT).split() == []
     assert "8080" not in on("node-1", MAPS)
 
-    with containers.attached("new", "pods", **MAPPED) as new, containers.attached("peer", "pods") as peer:
+    with containers.attached("new", "plain", **MAPPED) as new, containers.attached("peer", "plain") as peer:
         new.serve()
         assert peer.reads(new)
         command_line("rollback", "--yes")
