@@ -101,7 +101,23 @@ TABLES: Mapping[str, tuple[str, str, str]] = {  # name → kind, oldest version,
         ingressRate: integer 0..18446744073709551615?
         ingressBurst: integer 0..34359738367?
         egressRate: integer 0..18446744073709551615?
-        egressBurst: integer 0..34359738367?"""),
+        egressBurst: integer 0..34359738367?
+        shapedSubnets: list of cidr?
+        unshapedSubnets: list of cidr?"""),
+    "sriov": ("interface", "0.1.0", IPAM + """
+        deviceID: string?
+        vlan: integer 0..4094?
+        vlanQoS: integer 0..7?
+        vlanProto: string?
+        mac: mac?
+        spoofchk: "" or "on" or "off"?
+        trust: "" or "on" or "off"?
+        link_state: "" or "auto" or "enable" or "disable"?
+        min_tx_rate: integer 0..4294967295?
+        max_tx_rate: integer 0..4294967295?
+        mtu: integer 0..4294967295?
+        logLevel: string?
+        logFile: path?"""),
     "tuning": ("chained", "0.1.0", MTU + """
         sysctl: mapping?
         mac: mac?

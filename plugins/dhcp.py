@@ -89,7 +89,9 @@ def interface(call: Call) -> Interface:
     if call.netns_fd is not None:
         about = os.fstat(call.netns_fd)
         identity = (about.st_dev, about.st_ino)
-    return Interface(call.config.text("name"), call.container_id, call.ifname, os.path.abspath(call.netns), identity)
+    return Interface(
+        call.config.text("name"), call.container_id, call.ifname, os.path.abspath(call.absolute(call.netns)), identity
+    )
 
 
 def ask(call: Call, verb: str, seconds: float = SECONDS, more: Mapping[str, Any] | None = None) -> Any:
@@ -103,7 +105,7 @@ def ask(call: Call, verb: str, seconds: float = SECONDS, more: Mapping[str, Any]
 
 
 def socket_path(call: Call) -> str:
-    return call.config.mapping("ipam").text("daemonSocketPath") or question.SOCKET
+    return call.absolute(call.config.mapping("ipam").text("daemonSocketPath") or question.SOCKET)
 
 
 def add(call: Call) -> Result:
@@ -113,7 +115,9 @@ def add(call: Call) -> Result:
         raise ipam.error("priority", "must be from 0 to 4294967295")
     wishes = {"options": provided(call, ipam), "wanted": requested(ipam), "priority": priority}
     try:
-        return result(call, ask(call, "ADD", LONGEST_SECONDS, wishes), priority)
+        with call.away():
+            told = ask(call, "ADD", LONGEST_SECONDS, wishes)
+        return result(call, told, priority)
     except NoDaemon as error:
         raise CNIError(TRY_AGAIN_LATER, str(error.strerror)) from error
 

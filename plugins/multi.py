@@ -141,7 +141,7 @@ def offer(call: Call, one: object) -> NetworkConfig:
 
 def named(call: Call, name: str) -> NetworkConfig:
     try:
-        return checked(networks.find(call.config.text("confDir") or FOLDER, name))
+        return checked(networks.find(call.absolute(call.config.text("confDir") or FOLDER), name))
     except networks.NotFound as error:
         raise CNIError(INVALID_CONFIG, f"there is no network `{name}`: {error.msg}") from error
 

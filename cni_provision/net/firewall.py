@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Iterable, Sequence
+from ipaddress import ip_interface
 
 from cni_provision.net import nft, record
 from cni_provision.net.address import IPInterface
@@ -115,6 +116,17 @@ def policed(network: str, bridge: str, policy: str) -> list[Element]:
     owner = nft.owner(network, "", bridge)
     own = [Element(BRIDGES, _name(bridge), owner=owner)]
     return own + [Element(NEIGHBOURS, _name(bridge) * 2, owner=owner)] * (policy == SAME_BRIDGE)
+
+
+def of_note(network: str, owner: str, note: object) -> list[Element]:
+    """The elements in a record of the firewall plugin; none where iptables or firewalld has them, or it is broken."""
+    if not isinstance(note, dict) or note.get("backend") != "nftables":
+        return []
+    try:
+        own = elements(owner, map(ip_interface, note["addresses"]))
+        return own + (policed(network, str(note["bridge"]), str(note["policy"])) if note["bridge"] else [])
+    except (KeyError, ValueError, TypeError):
+        return []
 
 
 def _ensure(wanted: Sequence[Element]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cni_provision.net import link, masquerade, nft, portmaps, record, spoofcheck
+from cni_provision.net import firewall, link, masquerade, nft, portmaps, record, spoofcheck
 from cni_provision.net.record import Record
 from cni_provision.net.rtnl import Socket
 from cni_provision.node.protocol import NodeFinding
@@ -34,6 +34,9 @@ def rebuilt(records: list[Record]) -> Iterator[nft.Rebuilt]:
         each for one, note in noted(records, "portmap") for each in portmaps.of_note(one.network, one.owner, note)
     ]
     yield portmaps.rebuild(ports)
+    yield firewall.rebuild(
+        [each for one, note in noted(records, "firewall") for each in firewall.of_note(one.network, one.owner, note)]
+    )
 
 
 def noted(records: list[Record], kind: str) -> list[tuple[record.Attachment, Any]]:

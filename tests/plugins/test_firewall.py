@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from cni_provision.net import iptables
-from tests.plugins.conftest import REFERENCE, Host, Namespace
+from tests.plugins.conftest import REFERENCE, WAYS, Host, Namespace
+from tests.plugins.test_repair import repair
 
 pytestmark = pytest.mark.root
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/plugins/firewall.yaml").read_text())
@@ -27,6 +28,12 @@ BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration
 <policy context="default"><allow user="*"/><allow own="*"/><allow send_type="*" send_destination="*"/>
 <allow receive_type="*"/></policy></busconfig>
 """
+
+
+@pytest.fixture
+def way() -> str:
+    """One way is enough for most of this: the same code runs on both."""
+    return WAYS[-1]
 
 
 @dataclass
@@ -125,6 +132,7 @@ def leftovers(lan: Lan) -> list[str]:
     return lan.of_containers() + [name for name in listed if name != "lock"]
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_comes_and_goes(lan: Lan, version: str, backend: str) -> None:
@@ -264,6 +272,7 @@ def test_again_after_a_kill_with_another_backend(lan: Lan) -> None:
     assert leftovers(lan) == []
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_a_failure_in_the_middle_leaves_nothing(lan: Lan) -> None:
     """Somebody's table of our name has a set of another type."""
     lan.host.namespace.nft("add table inet cni_firewall; add set inet cni_firewall bridges { type ipv4_addr; }")
@@ -275,6 +284,7 @@ def test_a_failure_in_the_middle_leaves_nothing(lan: Lan) -> None:
         assert leftovers(lan) == []
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_gc_keeps_what_is_valid(lan: Lan) -> None:
     policy = {"ingressPolicy": "same-bridge"}
     config = lan.add(lan.a, version="1.1.0", backend="iptables")
@@ -295,6 +305,7 @@ def test_gc_keeps_what_is_valid(lan: Lan) -> None:
         assert "br1" not in bridges
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("options", [{}, {"backend": "iptables"}, {"ingressPolicy": "isolated"}])
 def test_status(lan: Lan, options: dict) -> None:
     config = lan.config(lan.a, version="1.1.0", **options)
@@ -372,6 +383,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_firewalld(lan: Lan, daemon: Callable[..., str]) -> None:
     """It is chosen because it runs."""
     config = lan.add(lan.a, version="1.1.0")
@@ -402,3 +414,12 @@ def test_firewalld(lan: Lan, daemon: Callable[..., str]) -> None:
         assert daemon("--zone=trusted", "--list-sources").split() == []
     outcome = lan.host.call("ADD", lan.config(lan.a, firewalldZone="nowhere"), netns=lan.a.namespace.path)
     assert "INVALID_ZONE" in outcome.result["msg"]
+
+
+def test_what_was_flushed_comes_back(lan: Lan) -> None:
+    config = lan.add(lan.a, ingressPolicy="same-bridge")
+    assert repair(lan.host) == [""]
+    lan.host.namespace.nft("flush", "ruleset")
+    assert "nftables table `cni_firewall` had lost 1 chain and 4 entries" in repair(lan.host)[0]
+    assert lan.said(lan.a, config) == ""
+    assert repair(lan.host) == [""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugins.conftest import REFERENCE
+from tests.plugins.conftest import REFERENCE, WAYS
 from tests.plugins.test_portmap import NODE, OTHER_NODE_ADDRESS, TCP, UDP, Lan, ask, tcp, udp
 from tests.plugins.test_portmap import lan as shared_lan
 
@@ -19,6 +19,12 @@ COMPARED = {  # Debian's version has no `masqAll` yet
     "somebody else's mark": {"externalSetMarkChain": "KUBE-MARK-MASQ"},
     "conditions": {"conditionsV4": ["!", "-s", "192.0.2.7/32"], "conditionsV6": ["-s", "2001:db8:1::2/128"]},
 }
+
+
+@pytest.fixture
+def way() -> str:
+    """One way is enough for most of this: the same code runs on both."""
+    return WAYS[-1]
 
 
 def rules(lan: Lan) -> list[str]:
@@ -41,6 +47,7 @@ def nothing_left(lan: Lan) -> None:
     assert [name for name in listed if name != "lock"] == []
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_from_everywhere(lan: Lan) -> None:
     config = lan.add(lan.a, tcp(8080), udp(8080), **IPTABLES)
     node = lan.host.namespace
@@ -117,6 +124,7 @@ def test_again_after_a_kill_with_another_backend(lan: Lan) -> None:
     nothing_left(lan)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_a_failure_in_the_middle_leaves_nothing(lan: Lan) -> None:
     """IPv4 is there already when ip6tables refuses."""
     config = lan.config(lan.a, tcp(8080), **IPTABLES, conditionsV6=["--nonsense"])
@@ -147,6 +155,7 @@ def test_check_sees_what_is_gone(lan: Lan) -> None:
     assert "has no rule `-p tcp -m tcp --dport 8080 -j DNAT --to-destination [fd42::2]:80`" in found()
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_gc_keeps_the_valid(lan: Lan) -> None:
     lan.add(lan.a, tcp(8080), **IPTABLES)
     lan.add(lan.b, tcp(9090), **IPTABLES)

@@ -12,12 +12,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.plugins.conftest import Host, Namespace
+from tests.plugins.conftest import WAYS, Host, Namespace
 
 pytestmark = pytest.mark.root
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/plugins/sriov.yaml").read_text())
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 CARD, FUNCTION, SECOND, IN_USERSPACE, BARE = (f"0000:01:00.{number}" for number in (0, 1, 4, 2, 3))
+
+
+@pytest.fixture
+def way() -> str:
+    """One way is enough for most of this: the same code runs on both."""
+    return WAYS[-1]
 
 
 @dataclass
@@ -83,6 +89,7 @@ def card(host: Host, network: str, tmp_path: Path) -> Card:
     return Card(host, network)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_function_comes_and_goes(card: Card, container: Namespace, version: str) -> None:
     config = card.config(version=version, dual=version >= "0.3.0")
@@ -141,6 +148,7 @@ def test_refused(card: Card, container: Namespace, case: dict) -> None:
     assert card.files() == []
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_a_failure_brings_the_function_back(card: Card, container: Namespace) -> None:
     config = card.config()
     config["ipam"]["routes"] = [{"dst": "198.51.100.0/24", "gw": "203.0.113.1"}]
@@ -192,6 +200,7 @@ def test_the_notes_of_the_usual_plugin(card: Card, container: Namespace) -> None
     card.as_before()
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_gc_keeps_what_is_valid(card: Card, make_namespace) -> None:
     one, two = make_namespace(), make_namespace()
     card.host.add(card.config(), one, container_id="one")
