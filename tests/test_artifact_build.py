@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cni_provision.artifact import builtin_plugins
-from cni_provision.artifact_build import HEAD, build_plugin
+from cni_provision.artifact_build import CARRIED, HEAD, build_plugin
 from cni_provision.errors import Place, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def ours(sources: Path) -> list[str]:
 def digests_by(python: str, sources: Path) -> list[str]:
     """Of every plugin, with both kinds of heads, and of the server of them, as this Python builds them."""
     code = (
-        "import hashlib, pathlib; from cni_provision.artifact_build import HEAD, build_plugin, build_server;"
+        "import hashlib, pathlib; from cni_provision.artifact_build import CARRIED, HEAD, build_plugin, build_server;"
         "files = sorted(pathlib.Path('plugins').glob('*.py'));"
         "built = [build_plugin(file, head) for file in files for head in (HEAD, b'launcher')];"
         "print(*(hashlib.sha256(each).hexdigest() for each in [*built, build_server(files, {'b': '1', 'a': '2'})]))"
@@ -109,7 +109,7 @@ def test_the_zip_is_sorted_stored_and_dated_alike(name: str) -> None:
     }
     assert content.startswith(HEAD)
     carried = {entry.filename.split("/")[1] for entry in entries if entry.filename.startswith("cni_provision/")}
-    assert carried <= {"__init__.py", "attach", "cni", "net"}
+    assert carried <= {"__init__.py", *CARRIED}
 
 
 def test_only_what_is_imported_goes_in() -> None:
