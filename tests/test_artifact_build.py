@@ -79,7 +79,7 @@ def ours(sources: Path) -> list[str]:
 def digests_by(python: str, sources: Path) -> list[str]:
     """Of every plugin, with both kinds of heads, and of the server of them, as this Python builds them."""
     code = (
-        "import hashlib, pathlib; from cni_provision.artifact_build import CARRIED, HEAD, build_plugin, build_server;"
+        "import hashlib, pathlib; from cni_provision.artifact_build import HEAD, build_plugin, build_server;"
         "files = sorted(pathlib.Path('plugins').glob('*.py'));"
         "built = [build_plugin(file, head) for file in files for head in (HEAD, b'launcher')];"
         "print(*(hashlib.sha256(each).hexdigest() for each in [*built, build_server(files, {'b': '1', 'a': '2'})]))"
