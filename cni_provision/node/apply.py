@@ -170,7 +170,7 @@ def _verified(request: Request, reply: Reply, before: History) -> Reply:
     outcomes = outcomes_of(request)
     failed = any(outcome.outcome == "fail" for outcome in outcomes)
     current = generation.history().of(request.owner)
-    if current.number:
+    if current.number and current.verified != (not failed):
         generation.record(replace(current, verified=not failed))
     reply = replace(reply, outcomes=outcomes)
     made = reply.generation != before.number

@@ -88,7 +88,7 @@ def _from_json(plain: dict[str, Any], direction: str) -> Journal:
         for step in plain["steps"]
     )
     record = generation.from_json(plain["record"])
-    return Journal(record, tuple(steps), tuple(plain["due"]), plain["attributes"], direction, plain["boot"])
+    return Journal(record, tuple(steps), tuple(plain["due"]), plain["attributes"], direction, plain.get("boot", ""))
 
 
 def unfinished() -> list[Journal]:
