@@ -30,8 +30,9 @@ from cni_provision.cni.types import (
     Route,
 )
 from cni_provision.cni.values import Config, decode
-from cni_provision.cni.versions import ALL_VERSIONS, OLDEST, parse
+from cni_provision.cni.versions import ALL_VERSIONS, OLDEST
 
+_SHAPES = {"0.1.0": 0, "0.2.0": 0, "0.3.0": 1, "0.3.1": 1, "0.4.0": 1, "1.0.0": 2, "1.1.0": 3}
 _FAMILIES = (("ip4", 4), ("ip6", 6))
 
 
@@ -101,10 +102,9 @@ def routes_of(raw: Config) -> tuple[Route, ...]:
 
 def _shape(version: str) -> int:
     """Index of the row in the table above."""
-    if version not in ALL_VERSIONS:
+    if version not in _SHAPES:
         raise CNIError(INCOMPATIBLE_VERSION, f"unknown CNI version `{version}`; known are {', '.join(ALL_VERSIONS)}")
-    numbers = parse(version)
-    return sum(numbers >= first for first in ((0, 3, 0), (1, 0, 0), (1, 1, 0)))
+    return _SHAPES[version]
 
 
 def _read(raw: Config) -> Result:

@@ -121,7 +121,7 @@ def _serve(request: _Request) -> Outcome:
         asked = versions.of_config(head)
         version = asked if asked in ALL_VERSIONS else CURRENT
         names.check_network(head.text("name"))
-        return Outcome(0, _dispatch(request, command, config, stdin))
+        return Outcome(0, _dispatch(request, command, config, asked, stdin))
     except BaseException as error:
         return _failed(error, version, request.variable("CNI_DEBUG"))
 
@@ -160,11 +160,11 @@ def _about(plugin: Plugin) -> str:
     return f"{plugin.about}\nCNI protocol versions supported: {', '.join(plugin.versions)}\n"
 
 
-def _dispatch(request: _Request, command: str, config: Config, stdin: bytes) -> bytes:
+def _dispatch(request: _Request, command: str, config: Config, version: str, stdin: bytes) -> bytes:
     if command not in _VERBS:
         raise CNIError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
-    _check_version(request.plugin, command, config)
-    make = _call(request, command, config, stdin)
+    _check_version(request.plugin, command, config, version)
+    make = _call(request, command, config, version, stdin)
     if command not in _ATTACHED:
         return _perform(request.plugin, make(netns_fd=None))
     may_be_gone = command == "DEL" or not request.plugin.needs_netns
@@ -177,8 +177,7 @@ def _perform(plugin: Plugin, call: Call) -> bytes:
     return pretty(encode_result(result, call.version)) if result else b""
 
 
-def _check_version(plugin: Plugin, command: str, config: Config) -> None:
-    version = versions.of_config(config)
+def _check_version(plugin: Plugin, command: str, config: Config, version: str) -> None:
     try:
         allowed = versions.allows(version, command)
     except ValueError as error:
@@ -188,7 +187,7 @@ def _check_version(plugin: Plugin, command: str, config: Config) -> None:
     versions.require(version, plugin.versions)
 
 
-def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Callable[..., Call]:
+def _call(request: _Request, command: str, config: Config, version: str, stdin: bytes) -> Callable[..., Call]:
     """The call but for `netns_fd`: the namespace is opened after everything here has been checked."""
     attached = command in _ATTACHED
     return partial(
@@ -199,8 +198,8 @@ def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Call
         ifname=request.variable("CNI_IFNAME") if attached else "",
         path=tuple(entry for entry in request.variable("CNI_PATH").split(os.pathsep) if entry),
         config=config,
-        version=versions.of_config(config),
-        prev_result=_previous(command, config),
+        version=version,
+        prev_result=_previous(command, config, version),
         runtime_config=config.mapping("runtimeConfig"),
         valid_attachments=_valid_attachments(config) if command == "GC" else frozenset(),
         stdin=stdin,
@@ -211,9 +210,9 @@ def _call(request: _Request, command: str, config: Config, stdin: bytes) -> Call
     )
 
 
-def _previous(command: str, config: Config) -> Result | None:
+def _previous(command: str, config: Config, version: str) -> Result | None:
     try:
-        return decode_previous(config.get("prevResult"), versions.of_config(config))
+        return decode_previous(config.get("prevResult"), version)
     except CNIError:
         if command == "DEL":  # has to work without one, and what is broken does not mend
             return None
