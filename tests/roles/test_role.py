@@ -8,7 +8,7 @@ import pytest
 
 from cni_provision import lab
 from cni_provision.lab.users import PASSWORD
-from tests.roles.playbooks import NETWORKS, QUIET, VERSIONS, Ran, Site, clean, shell, tree
+from tests.roles.playbooks import NETWORKS, QUIET, ROOT, VERSIONS, Ran, Site, clean, shell, tree
 
 pytestmark = pytest.mark.lab
 Apply = Callable[..., Ran]
@@ -84,6 +84,33 @@ def test_a_task_may_be_delegated(there: lab.Lab, site: Site, apply: Apply) -> No
     apply()
     assert tree(there, "node-1") == empty
     assert "opt/cni/bin/bridge" in tree(there, "node-2")
+
+
+ASYNC = """\
+- hosts: node-1
+  gather_facts: false
+  tasks:
+  - cni_provision:
+    async: 60
+    poll: {}
+    register: done
+  - async_status: {{jid: "{{{{ done.ansible_job_id }}}}"}}
+    when: done is not finished
+    register: waited
+    until: waited is finished
+  - debug: {{msg: "first {{{{ (waited.changes | default(done.changes))[0].path }}}}"}}
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("poll", [0, 1])
+def test_async_is_a_job_that_has_ended(poll: int, version: str, there: lab.Lab, site: Site) -> None:
+    """The action alone, since a role has no `async`."""
+    site.write({"group_vars/lab.yaml": {**DECLARED, **UNVERIFIED}, "play.yaml": ASYNC.format(poll)})
+    ran = site.run(version=version, ANSIBLE_ACTION_PLUGINS=str(ROOT / "roles/cni_provision/action_plugins"))
+    assert ran.code == 0, ran.output
+    assert "first /etc/cni/net.d" in ran.output
+    assert ran.recap["node-1"].changed
 
 
 ENTRIES = """\

@@ -9,7 +9,9 @@ This file imports Ansible and has its licence. What it decides, asks and tells i
 
 from __future__ import annotations
 
+import json
 import sys
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -50,6 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs on the controller; on the node runs the same program as for `cni-provision`."""
 
     _supports_check_mode = True
+    _supports_async = True
     OPTIONS = OPTIONS
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Json:
@@ -57,10 +60,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if MISSING:
             raise AnsibleActionFail(missing(MISSING))
         _, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
+        if self._task.async_val and self._task.check_mode:
+            raise AnsibleActionFail("check mode and async cannot be used on same task")
         try:
-            return self.answer(options, Variables(self._templar, task_vars))
+            result = self.answer(options, Variables(self._templar, task_vars))
         except CniProvisionError as error:
             return role.failure(error)
+        return self.finished_job(result) if self._task.async_val and not result.get("failed") else result
 
     def answer(self, options: Json, variables: Variables) -> Json:
         if options["verb"] == "check":
@@ -82,6 +88,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 sent = flow.send(self.execute(command, sent))
         except StopIteration as end:
             return end.value
+
+    def finished_job(self, result: Json) -> Json:
+        """A job of `async` that has ended already: a node is asked once or twice, there is nothing to wait for."""
+        job, folder = f"j{uuid.uuid4().hex}", self.get_shell_option("async_dir", default="~/.ansible_async")
+        self.execute(f"umask 077 && mkdir -p {folder} && cat >{folder}/{job}", json.dumps(result).encode())
+        return {"started": True, "finished": False, "ansible_job_id": job, "results_file": f"{folder}/{job}"}
 
     def refuse(self) -> None:
         transport = self._connection.transport.rpartition(".")[2]

@@ -59,8 +59,8 @@ attributes:
     support: full
     description: As C(cni-provision diff) shows it.
   async:
-    support: none
-    description: A node is asked once or twice; C(serial) and C(strategy=free) spread many.
+    support: partial
+    description: The job has ended when the task has begun, because a node is asked only once or twice.
 """
 
 EXAMPLES = """
