@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cni_provision.artifact import Artifact
 from cni_provision.desired_service import recovery, service
-from cni_provision.inventory.model import Declarations, Node
+from cni_provision.inventory.model import Declarations, Node, Runtime
 from cni_provision.node.protocol import Reload, Request
 from cni_provision.plan import DIRECTORY, File, Live, State, hidden, is_hidden, key_of
 from cni_provision.render import Conflist
@@ -28,7 +28,7 @@ class Desired:
 
     node: Node
     states: Mapping[str, State] = field(default_factory=dict)
-    variants: Mapping[str, Mapping[str, State]] = field(default_factory=dict)
+    variants: dict[str, dict[str, State]] = field(default_factory=dict)  # shared by nodes
     reloads: tuple[Reload, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     conflists: tuple[Conflist, ...] = ()
@@ -42,29 +42,62 @@ def desired(
     servers: Iterable[Artifact] = (),
     program: str = "",
 ) -> Desired:
-    """The goal of a node; an owner that is declared absent wants nothing.
+    """The goal of one node, see `installed` and `goal`."""
+    return goal(node, conflists, installed(node.declarations.runtime, artifacts, servers, program))
 
-    `servers`: of the warm server. `program`: the digest of what recovers at boot.
+
+@dataclass(frozen=True)
+class Installed:
+    """What nodes of one runtime and the same sources have in common: executables and services.
+
+    `services` stand behind everything else, as units may need all of it.
     """
+
+    executables: Mapping[str, State] = field(default_factory=dict)
+    variants: dict[str, dict[str, State]] = field(default_factory=dict)
+    services: Mapping[str, State] = field(default_factory=dict)
+    reloads: tuple[Reload, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def installed(
+    runtime: Runtime, artifacts: Iterable[Artifact], servers: Iterable[Artifact] = (), program: str = ""
+) -> Installed:
+    """`servers`: of the warm server. `program`: the digest of what recovers at boot."""
+    executables = [(artifact.architecture, _executable(runtime.bin_dir, artifact)) for artifact in artifacts]
+    folders = [_folder(runtime.bin_dir)] if executables else []
+    warm = service(servers if runtime.server else ())
+    guard = recovery(program if runtime.recovery else "")
+    return Installed(
+        executables=_by_key([*folders, *(file for architecture, file in executables if architecture is None)]),
+        variants=_variants([*executables, *warm.variants]),
+        services={**warm.states, **guard.states},
+        reloads=tuple(dict.fromkeys([*warm.reloads, *guard.reloads])),
+        texts={**warm.texts, **guard.texts},
+    )
+
+
+def goal(node: Node, conflists: tuple[Conflist, ...], common: Installed) -> Desired:
+    """The goal of a node; an owner that is declared absent wants nothing."""
     declared = node.declarations
     if declared.state == "absent":
         return Desired(node)
     written = [_conflist(declared.runtime.conf_dir, conflist) for conflist in conflists]
     written += _drop_ins(declared)
-    files = [file for file, _ in written]
-    executables = [(artifact.architecture, _executable(declared.runtime.bin_dir, artifact)) for artifact in artifacts]
-    files += [file for architecture, file in executables if architecture is None]
     folders = [_folder(declared.runtime.conf_dir)] if conflists else []
-    folders += [_folder(declared.runtime.bin_dir)] if executables else []
-    warm = service(servers if declared.runtime.server else ())
-    guard = recovery(program if declared.runtime.recovery else "")
     values, covered = _live(declared), _secret_values(declared)
     return Desired(
         node,
-        states=_by_key([*folders, *files]) | values | {**warm.states, **guard.states},
-        variants=_variants([*executables, *warm.variants]),
-        reloads=tuple(dict.fromkeys([*warm.reloads, *guard.reloads])),
-        texts={file.digest: text for file, text in written} | {**warm.texts, **guard.texts, **covered},
+        states={
+            **_by_key(folders),
+            **common.executables,
+            **_by_key(file for file, _ in written),
+            **values,
+            **common.services,
+        },
+        variants=common.variants,
+        reloads=common.reloads,
+        texts={file.digest: text for file, text in written} | {**common.texts, **covered},
         conflists=conflists,
         secret=tuple(_key(file) for file, _ in written if file.mode == SECRET)
         + tuple(key for key, value in values.items() if is_hidden(value)),
@@ -87,7 +120,7 @@ def request(
         source=source,
         time=time,
         desired=dict(goal.states),
-        variants={architecture: dict(states) for architecture, states in goal.variants.items()},
+        variants=goal.variants,
         texts=dict(goal.texts),
         reloads=goal.reloads,
         prune=declared.prune,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cni_provision import artifact, prepare_checks
 from cni_provision.artifact import Artifact, Blobs
 from cni_provision.cni.versions import ALL_VERSIONS
-from cni_provision.desired import SECRET, Desired, desired
+from cni_provision.desired import SECRET, Desired, Installed, goal, installed
 from cni_provision.errors import Diagnostic, Mistakes, UserError
 from cni_provision.inventory.model import Inventory, Node, PluginSource
 from cni_provision.node import bundle
@@ -37,20 +37,13 @@ def prepare(inventory: Inventory, cache_dir: Path | None = None) -> Prepared:
         node.name: [store.offer(source) for source in node.declarations.plugins] for node in _present(inventory)
     }
     _raise_all(inventory, rendered, offers, store.mistakes)
-    goals = [
-        desired(
-            node,
-            rendered.conflists.get(node.name, ()),
-            _artifacts(offers.get(node.name, ())),
-            store.servers(offers.get(node.name, ())),
-            store.blobs.add(bundle.recovery()),
-        )
+    goals = tuple(
+        goal(node, rendered.conflists.get(node.name, ()), store.installed(node, offers.get(node.name, ())))
         for node in inventory.nodes
-    ]
-    for goal in goals:
-        for text in goal.texts.values():
-            store.blobs.add(text.encode())
-    return Prepared(tuple(goals), store.blobs, rendered.warnings)
+    )
+    for text in {digest: text for each in goals for digest, text in each.texts.items()}.values():
+        store.blobs.add(text.encode())
+    return Prepared(goals, store.blobs, rendered.warnings)
 
 
 def check(inventory: Inventory) -> tuple[Diagnostic, ...]:
@@ -78,11 +71,11 @@ def is_here(source: PluginSource) -> bool:
 def write(prepared: Prepared, folder: Path) -> tuple[Path, ...]:
     """The small files of every node below `folder/<node>`; answers what was written."""
     written = []
-    for goal in prepared.desired:
-        for state in goal.states.values():
-            if isinstance(state, File) and state.digest in goal.texts:
-                target = folder / goal.node.name / state.path.lstrip("/")
-                _write(target, goal.texts[state.digest], state.mode)
+    for each in prepared.desired:
+        for state in each.states.values():
+            if isinstance(state, File) and state.digest in each.texts:
+                target = folder / each.node.name / state.path.lstrip("/")
+                _write(target, each.texts[state.digest], state.mode)
                 written.append(target)
     return tuple(written)
 
@@ -137,6 +130,7 @@ class _Store:
         self._cache_dir = cache_dir
         self._known: dict[str, Offer] = {}
         self._servers: tuple[Artifact, ...] | None = None
+        self._installed: dict[tuple[object, ...], Installed] = {}
 
     def offer(self, source: PluginSource) -> Offer:
         """What a source installs; what is wrong with it is noted once."""
@@ -144,6 +138,15 @@ class _Store:
         if key not in self._known:
             self._known[key] = self._collect(source)
         return self._known[key]
+
+    def installed(self, node: Node, offers: Sequence[Offer]) -> Installed:
+        """What a node has in common with all that have its runtime and its sources; made once."""
+        runtime = node.declarations.runtime
+        key = (runtime, *map(id, offers))
+        if key not in self._installed:
+            program = self.blobs.add(bundle.recovery())
+            self._installed[key] = installed(runtime, _artifacts(offers), self.servers(offers), program)
+        return self._installed[key]
 
     def servers(self, offers: Iterable[Offer]) -> tuple[Artifact, ...]:
         """The warm server for a node that has these: of our own plugins, where one of them has a launcher."""
