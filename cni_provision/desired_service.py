@@ -1,4 +1,4 @@
-"""What systemd does for us on a node: the warm plugin server, and recovery at boot. Pure.
+"""What systemd does for us on a node: the warm plugin server, recovery at boot, DHCP's daemon. Pure.
 
 Only nodes with systemd get it: elsewhere plugins run without the server (somebody who wants it starts it by hand),
 and the next run recovers.
@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cni_provision import desired_recovery
+from cni_provision import desired_dhcp, desired_recovery
 from cni_provision.artifact import Artifact
 from cni_provision.desired_recovery import FOLDER
 from cni_provision.node.protocol import Reload
 from cni_provision.plan import File, Live, State
+from cni_provision.render import Conflist
 
 PATH = "/usr/local/libexec/cni-provision/server"
 SERVICE, SOCKET = "cni-provision-server.service", "cni-provision-server.socket"
@@ -101,6 +102,15 @@ def recovery(program: str) -> Service:
     executable = _file(desired_recovery.PATH, program, 0o755)
     states: dict[str, State] = {f"file:{desired_recovery.PATH}": executable, **_texts(desired_recovery.TEXTS)}
     return Service(states, (), _by_digest(desired_recovery.TEXTS), (SYSTEMD,))
+
+
+def leases(conflists: Iterable[Conflist], plugins: Iterable[str], bin_dir: str) -> Service:
+    """The daemon of the `dhcp` plugin; nothing where no network takes addresses by DHCP."""
+    if not desired_dhcp.wanted(conflists, plugins):
+        return Service()
+    texts = desired_dhcp.texts(bin_dir)
+    units: dict[str, State] = {f"unit:{desired_dhcp.SOCKET}": Live("unit", desired_dhcp.SOCKET, "enabled active")}
+    return Service({**_texts(texts), **units}, (), _by_digest(texts), desired_dhcp.reloads(bin_dir))
 
 
 def _texts(texts: Mapping[str, str]) -> dict[str, State]:
