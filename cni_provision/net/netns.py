@@ -51,6 +51,16 @@ def inside(fd: int | None) -> Iterator[None]:
         os.close(own)
 
 
+@contextmanager
+def locked(fd: int) -> Iterator[None]:
+    """Nobody else who asks for it works in this namespace meanwhile; the reference's `sbr` locks the same (flock)."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 def create() -> int:
     """A descriptor of a new network namespace; it goes when the last descriptor, process and mount of it go.
 
