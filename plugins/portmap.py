@@ -34,7 +34,7 @@ from cni_provision.cni.types import (
     IPInterface,
     Result,
 )
-from cni_provision.net import iptables, nft, portmaps, portmaps_iptables, record, reference
+from cni_provision.net import iptables, listeners, nft, portmaps, portmaps_iptables, record, reference
 from cni_provision.net.portmaps import PROTOCOLS, Forwarding, Mapping, Wanted, slot
 from cni_provision.net.portmaps_iptables import Way
 from cni_provision.net.record import Attachment, Made
@@ -42,6 +42,7 @@ from cni_provision.net.undo import Undo
 
 NFTABLES, IPTABLES = "nftables", "iptables"
 BY_IPTABLES = "portmap by iptables"  # under this a record has what that backend made
+HOLDERS = ("conmon", "podman", "rootlessport")  # they listen only to keep a port for what is mapped here
 IN_USE = 100
 NOT_THERE = 101
 
@@ -150,6 +151,7 @@ def add(call: Call) -> Result:
     before, wanted, mine = previous(call), wanted_by(call), attachment(call)
     if not wanted:
         return before
+    refuse_listeners(mine, wanted)
     if chosen == IPTABLES:
         add_by_iptables(call, wanted)
         return before
@@ -226,6 +228,18 @@ def remove_chain(mine: Attachment) -> None:
     chain = chain_noted(record.read(mine))
     if chain:
         portmaps_iptables.remove(chain)
+
+
+def refuse_listeners(mine: Attachment, wanted: Sequence[Wanted]) -> None:
+    """A program on the host would hear nothing any more; one that is heard on 127.0.0.1 alone goes on."""
+    if record.read(mine):
+        return
+    for mapping in dict.fromkeys(each.mapping for each in wanted):
+        for one in listeners.listening(PROTOCOLS[mapping.protocol], mapping.host_port):
+            if one.address in (None, mapping.host_ip) or (mapping.host_ip is None and not one.local):
+                program = listeners.program_of(one.inode) or "a program"
+                if not program.startswith(HOLDERS):
+                    raise CNIError(IN_USE, f"host port `{mapping}` is in use: {program} listens on it")
 
 
 def keys(wanted: Sequence[Wanted]) -> list[portmaps.Key]:

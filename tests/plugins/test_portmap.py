@@ -421,3 +421,22 @@ PREVIOUS = {
     "interfaces": [{"name": "eth0", "sandbox": "/proc/self/ns/net"}],
     "ips": [{"address": "10.42.0.2/24", "interface": 0}],
 }
+
+
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+def test_a_program_that_listens_has_its_port(lan: Lan, backend: str) -> None:
+    with open_in(lan.host.namespace, socket.AF_INET, TCP) as server:
+        server.bind(("0.0.0.0", 8080))
+        server.listen()
+        config = lan.config(lan.a, tcp(8080), backend=backend)
+        outcome = lan.host.call("ADD", config, netns=lan.a.namespace.path, container_id="a")
+        assert (outcome.code, outcome.result["code"]) == (1, 100)
+        assert "host port `8080/tcp` is in use: " in outcome.result["msg"]
+        assert "listens on it" in outcome.result["msg"]
+        lan.add(lan.b, udp(8080), backend=backend)
+    with open_in(lan.host.namespace, socket.AF_INET, TCP) as server:
+        server.bind(("127.0.0.1", 8080))
+        server.listen()
+        lan.add(lan.a, tcp(8080), backend=backend)
+        lan.add(lan.a, tcp(8080), backend=backend)
+        assert ask(lan.client, NODE[4], 8080) == "a 192.0.2.2"
