@@ -216,6 +216,3 @@ def gc(call: Call) -> None:
 PLUGIN = skel.Plugin(
     "bandwidth", add, delete, check, status, gc, skel.ALL_VERSIONS[2:], "CNI bandwidth plugin (cni-provision)"
 )
-
-if __name__ == "__main__":
-    skel.main(PLUGIN)

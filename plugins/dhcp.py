@@ -201,6 +201,3 @@ def daemon(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 PLUGIN = skel.Plugin(
     "dhcp", add, delete, check, status, gc, about="CNI dhcp plugin (cni-provision)", programs={"daemon": daemon}
 )
-
-if __name__ == "__main__":
-    skel.main(PLUGIN)

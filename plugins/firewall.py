@@ -222,6 +222,3 @@ def gc(call: Call) -> None:
 PLUGIN = skel.Plugin(
     "firewall", add, delete, check, status, gc, skel.ALL_VERSIONS[4:], "CNI firewall plugin (cni-provision)"
 )
-
-if __name__ == "__main__":
-    skel.main(PLUGIN)

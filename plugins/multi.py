@@ -358,6 +358,3 @@ def collect(call: Call, network: NetworkConfig, keep: Iterable[tuple[str, str]])
 PLUGIN = skel.Plugin(
     "multi", add, delete, check, status, gc, about="CNI multi plugin: several networks for a container"
 )
-
-if __name__ == "__main__":
-    skel.main(PLUGIN)

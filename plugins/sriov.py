@@ -400,6 +400,3 @@ def gc(call: Call) -> None:
 
 
 PLUGIN = skel.Plugin("sriov", add, delete, check, status, gc, about="CNI sriov plugin: virtual functions of cards")
-
-if __name__ == "__main__":
-    skel.main(PLUGIN)
