@@ -16,7 +16,10 @@ from cni_provision.artifact import default_cache
 from cni_provision.artifact_launcher import COMPILER, TARGETS, launcher
 
 ROOT = Path(__file__).resolve().parent.parent
-PROBE = "from cni_provision.data import root; r = root(); print(r, *sorted(p.name for p in r.glob('templates/*.j2')))"
+PROBE = (
+    "from cni_provision.data import root; r = root();"
+    "print(r, *sorted(p.name for glob in ('templates/*.j2', 'roles/*/meta/*.yml') for p in r.glob(glob)))"
+)
 
 
 def run(*argv: str | Path, cwd: Path) -> str:
@@ -64,6 +67,7 @@ def test_wheel_carries_the_folders(built: Path, tmp_path: Path) -> None:
     printed = installed(python, next(built.glob("*.whl")))
     assert "_data" in printed.split()[0]
     assert "bridge.conflist.j2" in printed
+    assert "argument_specs.yml" in printed
     assert "cni-provision" in run(python.parent / "cni-provision", "--help", cwd=tmp_path)
 
 
