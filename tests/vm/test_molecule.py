@@ -60,6 +60,7 @@ def scenario(name: str, kind: str) -> None:
         text=True,
         timeout=SECONDS,
     )
+    print(done.stdout)
     if NO_MACHINE in done.stdout:
         pytest.skip(f"no Debian for the machine: {done.stdout.partition(NO_MACHINE)[2][:300]}")
     assert done.returncode == 0, done.stdout
