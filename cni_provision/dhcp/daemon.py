@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 from cni_provision.dhcp import store
 from cni_provision.dhcp.lease import Gone, Held, Keeper, NoMoreTries, Patience, Wishes, acquire, release
-from cni_provision.dhcp.question import FOREIGN, LARGEST, SOCKET, TO_FOREIGN, Interface
+from cni_provision.dhcp.question import FOREIGN, SOCKET, TO_FOREIGN, Interface, read_line
 
 FIRST_PASSED = 3
 BACKLOG = 128
@@ -253,16 +253,6 @@ def reply(daemon: Daemon, question: Mapping[str, Any]) -> dict[str, Any]:
         return {"code": TRY_AGAIN_LATER, "error": error.strerror}
     except (Gone, OSError, KeyError, TypeError) as error:
         return {"code": FAILED, "error": str(getattr(error, "strerror", None) or error)}
-
-
-def read_line(connection: socket.socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n") and len(line) < LARGEST:
-        part = connection.recv(65536)
-        if not part:
-            break
-        line += part
-    return line
 
 
 def listener(options: Options, environment: Mapping[str, str]) -> tuple[socket.socket, bool]:

@@ -57,7 +57,7 @@ class Exchange:
         self._raw.sendto(framed(message.encode(), message.own, EVERYBODY), to)
 
     def unicast(self, message: Packet, server: IPv4Address) -> None:
-        """To a server, from the address that the interface has; as a frame to everybody where it has none any more."""
+        """To a server, from the interface's address; as a frame to everybody where it has none any more."""
         try:
             self._udp.sendto(message.encode(), (str(server), SERVER_PORT))
         except OSError:

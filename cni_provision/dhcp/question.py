@@ -57,15 +57,21 @@ def ask(path: str, question: Mapping[str, Any], seconds: float) -> Any:
 
 def read(connection: socket.socket, path: str) -> Any:
     """One line as a value."""
-    line = b""
-    while not line.endswith(b"\n") and len(line) < LARGEST:
-        part = connection.recv(65536)
-        if not part:
-            break
-        line += part
+    line = read_line(connection)
     if line.startswith(b"HTTP/"):
         raise NoDaemon(0, f"the DHCP daemon at `{path}` is another's: start the one of this plugin (`dhcp daemon`)")
     try:
         return jsontext.Decoder(float, float).decode(line.decode())
     except ValueError as error:
         raise OSError(0, f"the DHCP daemon at `{path}` ended without an answer") from error
+
+
+def read_line(connection: socket.socket) -> bytes:
+    """With its end, unless the other side ends before."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LARGEST:
+        part = connection.recv(65536)
+        if not part:
+            break
+        line += part
+    return line

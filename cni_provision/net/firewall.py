@@ -12,13 +12,11 @@ A packet costs four look-ups however many containers there are.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_interface
 
 from cni_provision.net import nft, record
 from cni_provision.net.address import IPInterface
-from cni_provision.net.nfnetlink import NfnetlinkError
 from cni_provision.net.nft import Element
 from cni_provision.net.record import Attachment
 
@@ -62,7 +60,7 @@ def police(network: str, bridge: str, policy: str) -> None:
     wanted = policed(network, bridge, policy)
     if policy == ISOLATED:
         with nft.table(TABLE) as table:
-            _take_off(table, [(NEIGHBOURS, _name(bridge) * 2)])
+            nft.evict(table, [(NEIGHBOURS, _name(bridge) * 2)])
     with nft.table(TABLE) as table:
         missing = [one for one in wanted if table.get(one.set, one.key) is None]
     _ensure(missing)
@@ -73,7 +71,7 @@ def unpolice(mine: Attachment, bridge: str) -> None:
     if policed_by_another(mine, bridge):
         return
     with nft.table(TABLE) as table:
-        _take_off(table, [(BRIDGES, _name(bridge)), (NEIGHBOURS, _name(bridge) * 2)])
+        nft.evict(table, [(BRIDGES, _name(bridge)), (NEIGHBOURS, _name(bridge) * 2)])
     other = policed_by_another(mine, bridge)
     if other:  # it came while we looked
         police(other[0].network, bridge, other[1].rules["firewall"]["policy"])
@@ -130,24 +128,8 @@ def of_note(network: str, owner: str, note: object) -> list[Element]:
 
 
 def _ensure(wanted: Sequence[Element]) -> None:
-    if not wanted:
-        return
     with nft.table(TABLE) as table:
-        try:
-            table.add(wanted)
-        except NfnetlinkError as error:
-            if error.errno not in (errno.ENOENT, errno.EEXIST):
-                raise
-            _take_off(table, [(one.set, one.key) for one in wanted])
-            with nft.lock():  # against a GC that deletes the empty table
-                nft.run(SCRIPT)
-                table.add(wanted)
-
-
-def _take_off(table: nft.Table, keys: Sequence[tuple[str, bytes]]) -> None:
-    """Whoever it belongs to."""
-    present = [one for one in (table.get(*key) for key in keys) if one]
-    table.remove([(one.set, one.key) for one in present], {one.owner for one in present})
+        nft.put(table, wanted, lambda: SCRIPT)
 
 
 def _unlike(wanted: Element, found: Element | None) -> bool:

@@ -9,13 +9,11 @@ A packet costs one look-up however many containers there are; rules grow with su
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
 from typing import Union
 
 from cni_provision.net import nft
-from cni_provision.net.nfnetlink import NfnetlinkError
 
 TABLE = "cni_masquerade"
 NOTE, BY_IPTABLES = "masquerade", "masquerade by iptables"  # under these a record has addresses
@@ -33,18 +31,8 @@ def ensure(owner: str, addresses: Sequence[Address]) -> None:
     An address that another attachment has is taken over: IPAM has given it to this one.
     """
     wanted = [_element(owner, address) for address in addresses]
-    if not wanted:
-        return
     with nft.table(TABLE) as table:
-        try:
-            table.add(wanted)
-        except NfnetlinkError as error:
-            if error.errno not in (errno.ENOENT, errno.EEXIST):
-                raise
-            _make_room(table, wanted)
-            with nft.lock():  # against a GC that deletes the empty table
-                nft.run(_script({address.network for address in addresses}))
-                table.add(wanted)
+        nft.put(table, wanted, lambda: _script({address.network for address in addresses}))
 
 
 def remove(owner: str, addresses: Sequence[Address] = ()) -> None:
@@ -109,11 +97,6 @@ def _chain(subnet: Subnet) -> str:
 
 def _keys_of(table: nft.Table, owners: Collection[str]) -> list[tuple[str, bytes]]:
     return [(name, each.key) for name in _SETS for each in table.dump(name) if each.owner in owners]
-
-
-def _make_room(table: nft.Table, wanted: Sequence[nft.Element]) -> None:
-    present = [element for element in (table.get(each.set, each.key) for each in wanted) if element]
-    table.remove([(each.set, each.key) for each in present], {each.owner for each in present})
 
 
 def _script(subnets: Collection[Subnet]) -> str:

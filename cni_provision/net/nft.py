@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Union
@@ -245,6 +245,27 @@ def table(name: str, family: int = INET) -> Iterator[Table]:
     """A table, there or not, of the present network namespace."""
     with nfnetlink.borrowed() as socket:
         yield Table(socket, name, family)
+
+
+def put(table: Table, wanted: Sequence[Element], script: Callable[[], str]) -> None:
+    """Add elements, whoever had their keys before; `script` makes what they stand in where that is not there."""
+    if not wanted:
+        return
+    try:
+        table.add(wanted)
+    except NfnetlinkError as error:
+        if error.errno not in (errno.ENOENT, errno.EEXIST):
+            raise
+        evict(table, [(each.set, each.key) for each in wanted])
+        with lock():  # against a GC that deletes the empty table
+            run(script())
+            table.add(wanted)
+
+
+def evict(table: Table, keys: Sequence[tuple[str, bytes]]) -> None:
+    """Delete the elements under `keys`, whoever they belong to."""
+    present = [element for element in (table.get(*key) for key in keys) if element]
+    table.remove([(each.set, each.key) for each in present], {each.owner for each in present})
 
 
 def rebuild(table: Table, script: str, chains: Sequence[str], wanted: Sequence[Element]) -> Rebuilt:

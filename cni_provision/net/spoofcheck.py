@@ -10,11 +10,9 @@ An element's comment is its attachment.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Collection, Iterable, Sequence
 
 from cni_provision.net import link, nft
-from cni_provision.net.nfnetlink import NfnetlinkError
 from cni_provision.net.nft import BRIDGE, Element
 
 TABLE = "cni_spoofcheck"
@@ -33,14 +31,7 @@ def ensure(owner: str, port: str, mac: str) -> None:
     """Let only frames from `mac` in by the host end `port`; `owner` as `nft.owner` gives it."""
     wanted = elements(owner, port, mac)
     with nft.table(TABLE, BRIDGE) as table:
-        try:
-            table.add(wanted)
-        except NfnetlinkError as error:
-            if error.errno not in (errno.ENOENT, errno.EEXIST):
-                raise
-            _make_room(table, wanted)
-            nft.run(SCRIPT)
-            table.add(wanted)
+        nft.put(table, wanted, lambda: SCRIPT)
 
 
 def remove(owner: str) -> None:
@@ -103,10 +94,3 @@ def _dump(table: nft.Table) -> list[Element]:
 
 def _keys(found: Iterable[Element]) -> list[tuple[str, bytes]]:
     return [(each.set, each.key) for each in found]
-
-
-def _make_room(table: nft.Table, wanted: Iterable[Element]) -> None:
-    """A random name that a lost attachment had too: what it left is taken off."""
-    present = [element for element in (table.get(each.set, each.key) for each in wanted) if element]
-    if present:
-        table.remove(_keys(present), {each.owner for each in present})

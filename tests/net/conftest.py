@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from cni_provision.net import nft
+from cni_provision.net import netns, nft
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,3 +49,13 @@ def make_netns() -> Iterator[Callable[[], int]]:
 @pytest.fixture
 def netns_fd(make_netns: Callable[[], int]) -> int:
     return make_netns()
+
+
+@pytest.fixture
+def inside(netns_fd: int) -> Iterator[None]:
+    """This thread in a namespace of its own, where programs may run: no test runs beside it."""
+    own = os.open(netns.OWN, os.O_RDONLY)
+    netns.setns(netns_fd)
+    yield
+    netns.return_to(own)
+    os.close(own)

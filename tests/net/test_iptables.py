@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import errno
-import os
 
 import pytest
 
-from cni_provision.net import iptables, netns
+from cni_provision.net import iptables
 from cni_provision.net.iptables import Draft, IptablesError
 
 THERE = {"FORWARD": ["-j MINE"], "MINE": ['-s 10.0.0.2/32 -m comment --comment "of \\"a\\"" -j ACCEPT', "-j RETURN"]}
@@ -44,16 +43,6 @@ def test_drafts(plan, script: str) -> None:
 )
 def test_comments(comment: str, text: str) -> None:
     assert iptables.quoted(comment) == text
-
-
-@pytest.fixture
-def inside(netns_fd: int):
-    """This thread in a namespace of its own, where programs may run: no test runs beside it."""
-    own = os.open(netns.OWN, os.O_RDONLY)
-    netns.setns(netns_fd)
-    yield
-    netns.return_to(own)
-    os.close(own)
 
 
 @pytest.mark.root

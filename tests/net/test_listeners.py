@@ -7,22 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cni_provision.net import listeners, netns
+from cni_provision.net import listeners
 from cni_provision.net.listeners import TCP, UDP, Listener
 
 pytestmark = pytest.mark.root
 OWN_NAME = Path("/proc/self/comm").read_text().strip()
 KINDS = {TCP: socket.SOCK_STREAM, UDP: socket.SOCK_DGRAM}
-
-
-@pytest.fixture
-def inside(netns_fd: int):
-    """This thread in a namespace of its own."""
-    own = os.open(netns.OWN, os.O_RDONLY)
-    netns.setns(netns_fd)
-    yield
-    netns.return_to(own)
-    os.close(own)
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP])
