@@ -348,3 +348,19 @@ def test_the_server_of_the_isc(net: Net, container: Namespace) -> None:
     assert net.host.check(config, container, result).code == 0
     net.host.delete(config, container)
     wait_for(lambda: "DHCPRELEASE of 192.168.9.1" in net.said(), net)
+
+
+def test_above_an_interface_of_the_host(net: Net, container: Namespace) -> None:
+    """macvlan is what DHCP is mostly used with."""
+    net.serve()
+    net.daemon()
+    config = {"cniVersion": "1.1.0", "name": net.name, "type": "macvlan", "master": "br0", "ipam": {"type": "dhcp"}}
+    outcome = net.host.call("ADD", config, netns=container.path)
+    if outcome.code and "has no macvlan" in outcome.result["msg"]:
+        pytest.skip("this kernel has no macvlan interfaces")
+    assert outcome.code == 0, outcome
+    assert container.addresses("eth0")
+    assert net.host.check(config, container, outcome.result).code == 0
+    net.host.delete(config, container)
+    wait_for(lambda: "DHCPRELEASE" in net.leased(), net)
+    assert net.files() == []
