@@ -12,9 +12,10 @@ One execution when nothing changes on the node, two otherwise: Ansible's connect
 
 from __future__ import annotations
 
+from cni_provision.inventory.source import is_declaration
 from cni_provision.role.executions import Ended, command, executions
 from cni_provision.role.hosts import Host, inventory, play_inventory
-from cni_provision.role.results import failure, result
+from cni_provision.role.results import checked, failure, result
 from cni_provision.role.tasks import Task, check, job, parts
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "Host",
     "Task",
     "check",
+    "checked",
     "command",
     "executions",
     "failure",
     "inventory",
+    "is_declaration",
     "job",
     "parts",
     "play_inventory",

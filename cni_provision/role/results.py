@@ -44,6 +44,11 @@ def result(job: Job, reply: Reply, outside: Mapping[str, str], *, diff: bool) ->
     return {"changed": changed, **known, "ansible_facts": {"cni_provision": facts}, **shown, **warnings, **failed}
 
 
+def checked(warnings: Iterable[Diagnostic]) -> Json:
+    """A result for declarations that are right."""
+    return {"changed": False, "warnings": [_mistake(warning) for warning in warnings]}
+
+
 def failure(error: CniProvisionError) -> Json:
     """A result for what was raised: every mistake with its place, or what a node said."""
     if isinstance(error, UserError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cni_provision import prepare
 from cni_provision.cli.run.jobs import Applying, applying, asking, returning, verifying
+from cni_provision.errors import Diagnostic
 from cni_provision.fleet_job import Job
 from cni_provision.inventory.model import Inventory
 
@@ -41,9 +42,9 @@ def parts(run_tags: Collection[str], skip_tags: Collection[str]) -> tuple[str, .
     return () if left == PARTS else left
 
 
-def check(inventory: Inventory) -> None:
-    """Everything that can be wrong before a node is asked; raises `Mistakes`."""
-    prepare.check(inventory)
+def check(inventory: Inventory) -> tuple[Diagnostic, ...]:
+    """What is odd; everything that can be wrong before a node is asked is raised as `Mistakes`."""
+    return (*inventory.warnings, *prepare.check(inventory))
 
 
 def job(inventory: Inventory, task: Task) -> Job:

@@ -12,7 +12,7 @@ from cni_provision.fleet_job import Job
 from cni_provision.inventory.model import Connection, Declarations, Node
 from cni_provision.node.protocol import CheckOutcome, NodeFinding, Reply, Request
 from cni_provision.plan import Change, Live
-from cni_provision.role import failure, result
+from cni_provision.role import checked, failure, result
 
 JOB = Job(Node("node-1", (), Connection(), Declarations()), Request("apply"))
 CHANGE = Change("sysctl:vm.x", Live("sysctl", "vm.x", "0"), Live("sysctl", "vm.x", "1"))
@@ -74,6 +74,14 @@ def test_facts_are_what_the_node_told() -> None:
     found = told(Reply(generation=4, facts={"plugins": []}), asked)
     assert found["ansible_facts"] == {"cni_provision": {"plugins": [], "generation": 4}}
     assert not found["changed"]
+
+
+def test_warnings_of_the_declarations() -> None:
+    odd = Diagnostic(
+        "`cni_networs` is ignored", Place("hosts.yaml", 3, 1), "did you mean `cni_networks`?", severity="warning"
+    )
+    said = "hosts.yaml:3:1: `cni_networs` is ignored; hint: did you mean `cni_networks`?"
+    assert checked([odd]) == {"changed": False, "warnings": [said]}
 
 
 def test_failures() -> None:

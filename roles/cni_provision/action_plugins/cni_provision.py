@@ -70,8 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def answer(self, options: Json, variables: Variables) -> Json:
         if options["verb"] == "check":
-            role.check(variables.play())
-            return {"changed": False}
+            return role.checked(role.check(variables.play()))
         only = role.parts(variables.names("ansible_run_tags"), variables.names("ansible_skip_tags"))
         task = role.Task(**options, only=only, check_mode=self._task.check_mode)
         host = variables.host()
@@ -182,7 +181,7 @@ class Variables:
         """The declarations that do not stand in the inventory, and where they do."""
         inventory = self.raw(self.name)
         for name, value in self.task_vars.items():
-            if not name.startswith(PREFIX) or name.startswith("cni_provision"):
+            if not role.is_declaration(name):
                 continue
             if name in self.extra_variables():
                 yield name, "`-e`"
