@@ -13,7 +13,7 @@ from pathlib import Path
 CALLS = "execve,execveat,write,pwrite64,writev"
 STRACE = ("strace", "-f", "-y", "-v", "-s", "65536", "-e", f"trace={CALLS}", "-e", "signal=none")
 FILE = re.compile(r"\w+\(\d+<(/[^>]*)>")
-NO_FILES = re.compile(r"(?:pipe|socket|anon_inode|UNIX|TCP|NETLINK)\b|/dev/(?:null|pts|tty|ptmx)")
+NO_FILES = re.compile(r"(?:pipe|socket|anon_inode|UNIX|TCP|NETLINK)\b|/dev/(?:null|pts|tty|ptmx)|/memfd:")
 
 
 def traced(argv: Sequence[str], log: Path) -> list[str]:
@@ -73,7 +73,7 @@ def executions(log: Path) -> Iterator[bytes]:
 
 
 def writes(log: Path) -> Iterator[tuple[str, bytes]]:
-    """Every write to a file (not to a pipe, a socket or a terminal): its path, and the line of the log."""
+    """Every write to a file (not to a pipe, a socket, a terminal or memory): its path, and the line of the log."""
     for line in log.read_bytes().splitlines():
         found = FILE.search(line.partition(b'"')[0].decode(errors="replace"))
         if found and not NO_FILES.search(found[1]):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cni_provision.cli.exit_codes import Exit, decide
+from cni_provision.cli.run.costs import Costs, hint
 from cni_provision.cli.run.passwords import secrets
 from cni_provision.errors import NotStarted
-from cni_provision.events import Planned, Summary
+from cni_provision.events import Planned, Progress, Summary
 from cni_provision.fleet import Job, Options, Outcome, Portion, RunInterrupted
 from cni_provision.fleet import run as run_fleet
 
@@ -57,16 +58,25 @@ class Fleet:
     def __init__(self, reach: Reach, emit: Emit) -> None:
         self.options = options(reach)
         self.emit = emit
+        self.hinted = False
 
     def ask(self, jobs: Sequence[Job], emit: Emit | None = None) -> Answers:
         """One round; a signal ends it with what is known by then."""
-        began = time.monotonic()
+        began, before = time.monotonic(), Costs.now()
         interrupted = None
         try:
             outcomes = asyncio.run(run_fleet(jobs, self.options, emit or self.emit))
         except RunInterrupted as signal:
             outcomes, interrupted = signal.outcomes, signal
+        self._tell_costs(jobs, Costs.now().since(before))
         return Answers(outcomes, round(time.monotonic() - began, 3), interrupted)
+
+    def _tell_costs(self, jobs: Sequence[Job], spent: Costs) -> None:
+        """Once a run."""
+        told = None if self.hinted else hint(jobs, spent)
+        if told:
+            self.hinted = True
+            self.emit(Progress(told))
 
 
 def options(reach: Reach) -> Options:
