@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cni_provision.artifact import Artifact
-from cni_provision.desired_service import recovery, service
+from cni_provision.desired_service import leases, recovery, service
 from cni_provision.inventory.model import Declarations, Node, Runtime
 from cni_provision.node.protocol import Reload, Request
 from cni_provision.plan import DIRECTORY, File, Live, State, hidden, is_hidden, key_of
@@ -58,12 +58,14 @@ class Installed:
     services: Mapping[str, State] = field(default_factory=dict)
     reloads: tuple[Reload, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    plugins: frozenset[str] = frozenset()
 
 
 def installed(
     runtime: Runtime, artifacts: Iterable[Artifact], servers: Iterable[Artifact] = (), program: str = ""
 ) -> Installed:
     """`servers`: of the warm server. `program`: the digest of what recovers at boot."""
+    artifacts = tuple(artifacts)
     executables = [(artifact.architecture, _executable(runtime.bin_dir, artifact)) for artifact in artifacts]
     folders = [_folder(runtime.bin_dir)] if executables else []
     warm = service(servers if runtime.server else ())
@@ -74,6 +76,7 @@ def installed(
         services={**warm.states, **guard.states},
         reloads=tuple(dict.fromkeys([*warm.reloads, *guard.reloads])),
         texts={**warm.texts, **guard.texts},
+        plugins=frozenset(artifact.name for artifact in artifacts),
     )
 
 
@@ -86,6 +89,7 @@ def goal(node: Node, conflists: tuple[Conflist, ...], common: Installed) -> Desi
     written += _drop_ins(declared)
     folders = [_folder(declared.runtime.conf_dir)] if conflists else []
     values, covered = _live(declared), _secret_values(declared)
+    dhcp = leases(conflists, common.plugins, declared.runtime.bin_dir)
     return Desired(
         node,
         states={
@@ -94,10 +98,11 @@ def goal(node: Node, conflists: tuple[Conflist, ...], common: Installed) -> Desi
             **_by_key(file for file, _ in written),
             **values,
             **common.services,
+            **dhcp.states,
         },
         variants=common.variants,
-        reloads=common.reloads,
-        texts={file.digest: text for file, text in written} | {**common.texts, **covered},
+        reloads=tuple(dict.fromkeys([*common.reloads, *dhcp.reloads])) if dhcp.reloads else common.reloads,
+        texts={file.digest: text for file, text in written} | {**common.texts, **dhcp.texts, **covered},
         conflists=conflists,
         secret=tuple(_key(file) for file, _ in written if file.mode == SECRET)
         + tuple(key for key, value in values.items() if is_hidden(value)),

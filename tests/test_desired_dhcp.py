@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from cni_provision import desired_dhcp
+from cni_provision.artifact import Artifact
+from cni_provision.desired import desired, request
 from cni_provision.desired_service import Service, leases
-from cni_provision.inventory.model import Network
-from cni_provision.plan import File, Live
+from cni_provision.inventory.model import Connection, Declarations, Network, Node
+from cni_provision.node.validate import checked
+from cni_provision.plan import File, Live, plan
 from cni_provision.render import Conflist
 
 PODS = Conflist("pods", "50-pods.conflist", "{}", ("bridge", "host-local"), "1.1.0", Network("pods"))
@@ -36,6 +39,17 @@ def test_a_socket_that_begins_the_daemon() -> None:
     )
     assert [each.argv[1] for each in found.reloads] == ["daemon-reload", "try-restart"]
     assert "/usr/lib/cni/dhcp" in found.reloads[1].paths
+
+
+def test_a_node_has_it_among_its_units_and_takes_it() -> None:
+    plugins = [Artifact(name, letter * 64, 3, "ours", "amd64") for name, letter in (("dhcp", "d"), ("macvlan", "a"))]
+    goal = desired(Node("node-1", (), Connection(), Declarations()), (PODS, LAN), plugins)
+    assert "unit:cni-dhcp.socket" in goal.states
+    assert [each.name for each in goal.reloads] == ["systemd-dhcp", "dhcp-daemon"]
+    asked = request(goal, "plan")
+    assert checked(asked).reloads == asked.reloads
+    kinds = [change.kind for change in plan({**goal.states, **goal.variants["amd64"]}, {}, {})]
+    assert kinds[-1] == "unit", "when all that it needs is there"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
