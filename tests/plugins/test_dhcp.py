@@ -363,3 +363,16 @@ def test_above_an_interface_of_the_host(net: Net, container: Namespace) -> None:
     net.host.delete(config, container)
     wait_for(lambda: "DHCPRELEASE" in net.leased(), net)
     assert net.files() == []
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="systemd is not installed")
+def test_a_socket_of_systemd(net: Net, container: Namespace) -> None:
+    net.serve()
+    net.host.namespace.run("mkdir", "-p", "/run/cni")
+    argv = ("systemd-socket-activate", f"--listen={SOCKET}", net.executable, "daemon", "-timeout", "3s")
+    process = net.start(net.host.namespace, argv, lambda: net.host.namespace.succeeds("test", "-S", SOCKET))
+    config = net.config()
+    net.host.add(config, container)
+    net.host.delete(config, container)
+    end(process)
+    assert net.host.namespace.succeeds("test", "-S", SOCKET), "it is not ours to remove"
