@@ -54,6 +54,7 @@ ALLOWED = {
     "mesh": {"errors", "events", "inventory", "plan", "node", "transport", "artifact", "desired", "prepare", "fleet"},
     "attach": {"cni", "net"},
     "dhcp": {"cni", "net"},
+    "role": {"errors", "events", "inventory", "node", "prepare", "fleet", "transport", "cli.run.jobs", "cli.view"},
     "plugins": {"attach", "cni", "dhcp", "net"},
     "server": {"cni", "net"},
 }
