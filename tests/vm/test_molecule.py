@@ -62,5 +62,6 @@ def scenario(name: str, kind: str) -> None:
     )
     print(done.stdout)
     if NO_MACHINE in done.stdout:
-        pytest.skip(f"no Debian for the machine: {done.stdout.partition(NO_MACHINE)[2][:300]}")
+        said = done.stdout.partition(NO_MACHINE)[2].partition('"')[0].replace("\\n", " ")
+        pytest.skip(f"no Debian for the machine: {said[:300]}")
     assert done.returncode == 0, done.stdout
