@@ -160,10 +160,17 @@ def order(changes: Iterable[Change]) -> list[Change]:
     services, recovery's among them, are there all the while. Directories come first, parents before children,
     and leave last.
     """
-    steps = sorted(changes, key=lambda change: change.key)
+    steps = sorted(changes, key=lambda change: (_narrowness(change.key), change.key))
     arriving = [change for change in steps if change.after is not None]
     departing = [change for change in reversed(steps) if change.after is None]
     return sorted(arriving + departing, key=group)
+
+
+def _narrowness(key: str) -> int:
+    """Sysctls that set others with them come first: forwarding, those of all interfaces, those of new ones."""
+    name = key.replace("/", ".")
+    wide = (name.endswith(".ip_forward"), ".conf.all." in name, ".conf.default." in name)
+    return wide.index(True) if key.startswith("sysctl:") and any(wide) else len(wide)
 
 
 def group(change: Change) -> int:

@@ -160,6 +160,18 @@ def test_directories_come_parents_first_and_leave_children_first() -> None:
     assert [change.key for change in order(left)] == ["file:/a/b/c", "file:/a/b", "file:/a"]
 
 
+def test_values_that_set_others_with_them_come_first() -> None:
+    names = [
+        "ipv4.conf.eth0.forwarding",
+        "ipv4.conf.default.forwarding",
+        "ipv4.conf.all.rp_filter",
+        "ipv4.ip_forward",
+    ]
+    desired = by_key(*(Live("sysctl", f"net.{name}", "1") for name in names), file("/x"))
+    keys = [change.key for change in plan(desired, {}, {})]
+    assert keys == ["file:/x", *(f"sysctl:net.{name}" for name in reversed(names))]
+
+
 def test_missing_directories_are_desired_and_found_ones_are_not() -> None:
     desired = by_key(file("/opt/cni/bin/bridge"))
     needed = with_directories(desired, by_key(directory("/opt")), set())

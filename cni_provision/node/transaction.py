@@ -17,7 +17,7 @@ from cni_provision.node.failure import Failure, of_system
 from cni_provision.node.generation import Generation
 from cni_provision.node.journal import BACKWARD, FORWARD, STAGE, Journal, unfinished
 from cni_provision.node.protocol import NodeFinding, Reload
-from cni_provision.plan import Change, group
+from cni_provision.plan import Change, Live, group
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,6 +80,7 @@ def _stage(journal: Journal) -> None:
 
 def _carry_out(journal: Journal) -> Journal:
     _perform(journal.before_reloads)
+    _settle(journal)
     for name in journal.due:
         reload(journal.record.reloads, name)
         journal = journal.strike(name)
@@ -93,6 +94,15 @@ def _perform(changes: Iterable[Change]) -> None:
         for step in batch:
             steps.perform(step)
         steps.sync(batch)
+
+
+def _settle(journal: Journal) -> None:
+    """Set again what is ours and was moved by another kernel value of this run: forwarding sets more than itself."""
+    stepped = {step.key: step.kind for step in journal.steps}
+    ours = (journal.record.states.get(key) for key in journal.record.owned if key not in stepped)
+    for state in ours if "sysctl" in stepped.values() else ():
+        if isinstance(state, Live) and state.kind == "sysctl" and live.read(state) not in (None, state):
+            live.write(state)
 
 
 def _groups(changes: Iterable[Change]) -> Iterator[list[Change]]:
@@ -215,6 +225,7 @@ def _words(key: str) -> str:
 def _finish(journal: Journal) -> list[str]:
     """Go forward from the commit point; returns what somebody else changed meanwhile and that was left."""
     left = _go_forward(journal, journal.before_reloads)
+    _settle(journal)
     due = _reload_all(journal.record.reloads, journal.due)
     left += _go_forward(journal, journal.after_reloads)
     generation.record(replace(journal.record, due=due, incomplete=bool(left)))

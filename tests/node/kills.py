@@ -48,11 +48,12 @@ CALLS = (
     "fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "link",
     "linkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat",
     "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "utimensat", "fsync", "fdatasync",
-    "connect", "sendto", "sendmsg", "execve", "clone", "clone3", "fork", "vfork", "mount", "wait4", "flock",
+    "connect", "sendto", "sendmsg", "execve", "clone", "clone3", "fork", "vfork", "mount", "flock",
 )  # fmt: skip
 LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)")
 OPENS_TO_WRITE = re.compile(r"O_(CREAT|TRUNC|WRONLY|RDWR)")
-ANOTHER_EACH_TIME = ("clone", "vfork", "wait4")
+ANOTHER_EACH_TIME = ("clone", "vfork")
+BEGUN_ANEW = "ERESTART"  # by the kernel, which was busy; strace counts both
 NO_FILE = re.compile(r"^\d+<(pipe|socket|/dev/null|anon)")
 
 
@@ -152,7 +153,7 @@ def _mutating(lines: Sequence[str]) -> Iterator[Call]:
     seen: Counter[str] = Counter()
     for line in lines:
         found = LINE.match(line)
-        if found:
+        if found and BEGUN_ANEW not in line:
             name, arguments = found.groups()
             seen[name] += 1
             if _changes(name, arguments):

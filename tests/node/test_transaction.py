@@ -9,7 +9,7 @@ import pytest
 
 from cni_provision.node.protocol import Request
 from tests.node.conftest import Node, request
-from tests.node.kills import NEW, OLD, RECOVER, TO_NEW, TO_OLD, hurt, images
+from tests.node.kills import NEW, OLD, RECOVER, TO_NEW, TO_OLD, die_half_way, hurt, images, which
 
 pytestmark = [
     pytest.mark.root,
@@ -57,3 +57,15 @@ def test_what_a_stranger_wrote_between_is_left_and_told(node: Node, direction: s
     assert node.ask(asked, what.contents).reply.applied
     assert not node.ask(Request("status")).reply.incomplete
     assert node.path("/opt/cni/bin/bridge").read_bytes() == text
+
+
+def test_what_cannot_be_finished_is_undone_and_told(node: Node) -> None:
+    old, new = images(node)
+    die_half_way(node)
+    reply = hurt(node, RECOVER, "rename:error=EIO:when=1").reply
+    assert reply.error is None
+    assert [each.code for each in reply.findings] == ["recovered"]
+    said = reply.findings[0].message
+    assert "Input/output error" in said
+    assert said.endswith("an interrupted run was undone, because it could not be finished")
+    assert which(node, old, new) == "old"
