@@ -91,7 +91,9 @@ def test_a_release_is_collected_once_and_by_architecture(tmp_path: Path) -> None
     source = PluginSource("reference", "release", url=str(tmp_path / "x-{arch}.tgz"), checksums=checksums)
     vlan = Network("lan", plugins=({"type": "vlan", "master": "eth0", "ipam": {"type": "static"}},))
     static = PluginSource("static", "file", path=str(tmp_path / "x-amd64.tgz"), plugins=("static",))
-    prepared = prepare(fleet(2, vlan, sources=(OURS, source, static)), tmp_path / "cache")
+    prepared = prepare(
+        fleet(2, vlan, sources=(replace(OURS, plugins=("bridge",)), source, static)), tmp_path / "cache"
+    )
     assert all("file:/opt/cni/bin/vlan" in goal.variants["amd64"] for goal in prepared.desired)
     assert all("file:/opt/cni/bin/vlan" not in goal.states for goal in prepared.desired)
 
