@@ -134,11 +134,8 @@ def delete(call: Call) -> None:
 
 
 def check(call: Call) -> None:
-    net, expected = network(call), interface.previous(call)
-    ipam.check(call)
-    with Socket() as host, Socket(call.netns_fd) as inside:
-        wrong = list(differences(call, net, expected, host, inside))
-    interface.refuse(call, wrong)
+    net = network(call)
+    pair.check(call, lambda expected, host, inside: differences(call, net, expected, host, inside))
 
 
 def differences(call: Call, net: Network, expected: Result, host: Socket, inside: Socket) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, Optional, Protocol
 
-from cni_provision.attach import ipam
+from cni_provision.attach import interface, ipam
 from cni_provision.attach.interface import addresses, by_name
 from cni_provision.attach.options import IPTABLES, NFTABLES
 from cni_provision.cni.call import Call
@@ -132,6 +132,15 @@ def delete(call: Call, mine: Attachment, wanted: Rules) -> None:
                 steps.callback(spoofcheck.remove, mine.owner)
             ipam.delete_with(call, steps, lambda: container.unplug(mine, made, call.netns_fd))
         record.remove(mine)
+
+
+def check(call: Call, differences: Callable[[Result, Socket, Socket], Iterable[str]]) -> None:
+    """CHECK of a pair; `differences` between result, host and container, as sentences."""
+    expected = interface.previous(call)
+    ipam.check(call)
+    with Socket() as host, Socket(call.netns_fd) as inside:
+        wrong = list(differences(expected, host, inside))
+    interface.refuse(call, wrong)
 
 
 def ends(call: Call, expected: Result, host: Socket, inside: Socket) -> Generator[str, None, Optional[Pair]]:

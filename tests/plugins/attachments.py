@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,9 +35,14 @@ class Kind:
     keys: dict = field(default_factory=dict)
     below: bool = False
     by_reference: bool = True  # Debian's plugins have it too
+    takes: str = ""  # the device of the host that it moves
 
     def require(self) -> None:
-        require_kind(self.link)
+        if self.link == "tun":
+            if not os.access("/dev/net/tun", os.R_OK):
+                pytest.skip("this kernel has no tun devices")
+        else:
+            require_kind(self.link)
 
 
 KINDS = {
@@ -47,6 +53,8 @@ KINDS = {
         Kind("macvlan", "macvlan", {"master": "up0"}, below=True),
         Kind("ipvlan", "ipvlan", {"master": "up0"}, below=True),
         Kind("vlan", "vlan", {"master": "up0", "vlanId": 7}, below=True),
+        Kind("host-device", "veth", {"device": "dev0"}, takes="dev0"),
+        Kind("tap", "tun", by_reference=False),
     )
 }  # fmt: skip
 

@@ -163,6 +163,26 @@ class Host:
     def check(self, config: dict, container: Namespace, result: dict, **how) -> Outcome:
         return self.call("CHECK", {**config, "prevResult": result}, netns=container.path, **how)
 
+    def faults(self, config: dict, fault: str, make: Callable[[], Namespace], most: int) -> Iterator[Namespace]:
+        """The container of an ADD with a fault at its n-th message to the kernel, for n from 1 until all is well.
+
+        An error (`error=ENOBUFS`) is undone by ADD itself, a death (`signal=KILL`) by the DEL that a runtime sends.
+        """
+        for number in range(1, most):
+            container = make()
+            inject = ("strace", "-o", "/dev/null", "-e", "trace=sendto", "-e", f"inject=sendto:{fault}:when={number}")
+            outcome = self.call("ADD", config, netns=container.path, before=inject)
+            if outcome.code == 0:
+                return
+            if fault == "signal=KILL":
+                self.delete(config, container)
+            else:
+                assert outcome.result, outcome
+                assert outcome.result["msg"], outcome
+            yield container
+            container.end()
+        raise AssertionError(f"there are more than {most} messages")
+
     def leases(self, network: str) -> dict[str, str]:
         """Address → owner, as host-local keeps them when `dataDir` is `state`."""
         folder = self.state / network

@@ -1,4 +1,4 @@
-"""What is special to ipvlan; the rest is in test_drop_in."""
+"""What is special to ipvlan; the rest is in test_drop_in and test_lower."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def container(make_quick) -> Namespace:
 
 
 @pytest.fixture(autouse=True)
-def masters(host, make_namespace) -> Namespace:
+def master(host, make_namespace) -> None:
     KIND.require()
-    return prepare(host, make_namespace)
+    prepare(host, make_namespace)
 
 
 def wanted(host, network: str, **more) -> dict:
@@ -30,11 +30,6 @@ def wanted(host, network: str, **more) -> dict:
     ("keys", "message"),
     [
         ({"mode": "l4"}, 'unknown ipvlan mode: "l4"'),
-        ({"mtu": 1501}, "invalid MTU 1501, must be [0, master MTU(1500)]"),
-        ({"mtu": -1}, "invalid MTU -1, must be [0, master MTU(1500)]"),
-        ({"master": "absent"}, 'failed to lookup master "absent": the host has no such interface'),
-        ({"master": ""}, "no default route interface found"),
-        ({"linkInContainer": True}, 'failed to lookup master "up0": the container has no such interface'),
         ({"ipam": {}}, "`ipam` is missing, and there are no addresses of a plugin before to take over"),
     ],
 )
@@ -92,34 +87,3 @@ def test_in_a_chain_ipam_goes_before_the_addresses_of_the_plugin_before(host, co
     assert container.addresses("eth0") == {"10.42.0.2/24", "fd42::2/64"}
     host.delete(config, container)
     nothing_left(host, container, network)
-
-
-def test_the_master_of_the_default_route(host, container, network) -> None:
-    host.namespace.run("ip", "address", "add", "198.51.100.1/24", "dev", "up0")
-    host.namespace.run("ip", "route", "add", "default", "via", "198.51.100.2")
-    config = wanted(host, network)
-    del config["master"]
-    result = host.add(config, container)
-    assert container.link("eth0")["address"] == host.namespace.link("up0")["address"]
-    assert host.check(config, container, result).code == 0
-    host.namespace.run("ip", "route", "del", "default")
-    host.delete(config, container)
-    nothing_left(host, container, network)
-
-
-def test_a_master_in_the_container(host, container, network) -> None:
-    container.run("ip", "link", "add", "lower", "type", "veth", "peer", "name", "other")
-    for name in ("lower", "other"):
-        container.run("ip", "link", "set", name, "up")
-    config = wanted(host, network, master="lower", linkInContainer=True)
-    result = host.add(config, container)
-    assert container.link("eth0")["link"] == "lower"
-    assert host.check(config, container, result).code == 0
-    host.delete(config, container)
-    assert container.links() == {"lo", "lower", "other"}
-
-
-def test_the_neighbour_is_reached(host, container, network, masters) -> None:
-    masters.run("ip", "address", "add", "10.42.0.1/24", "dev", "up0")
-    host.add(wanted(host, network), container)
-    assert container.pings("10.42.0.1")

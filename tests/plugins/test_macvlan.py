@@ -1,4 +1,4 @@
-"""What is special to macvlan; the rest is in test_drop_in."""
+"""What is special to macvlan; the rest is in test_drop_in and test_lower."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def container(make_quick) -> Namespace:
 
 
 @pytest.fixture(autouse=True)
-def masters(host, make_namespace) -> Namespace:
+def master(host, make_namespace) -> None:
     KIND.require()
-    return prepare(host, make_namespace)
+    prepare(host, make_namespace)
 
 
 def wanted(host, network: str, **more) -> dict:
@@ -34,12 +34,7 @@ def without_ipam(host, network: str, **more) -> dict:
     ("keys", "code", "message"),
     [
         ({"mode": "fast"}, 7, 'unknown macvlan mode: "fast"'),
-        ({"mtu": 1501}, 7, "invalid MTU 1501, must be [0, master MTU(1500)]"),
-        ({"mtu": -1}, 7, "invalid MTU -1, must be [0, master MTU(1500)]"),
         ({"mac": "02:00"}, 7, "`02:00` is not a MAC address"),
-        ({"master": "absent"}, 7, 'failed to lookup master "absent": the host has no such interface'),
-        ({"master": ""}, 7, "no default route interface found"),
-        ({"linkInContainer": True}, 7, 'failed to lookup master "up0": the container has no such interface'),
         ({"bcqueuelen": -1}, 7, "`bcqueuelen` must be from 0 to 4294967295, not `-1`"),
     ],
 )
@@ -100,56 +95,3 @@ def test_where_the_mac_address_is_from(host, container, network, keys: dict, arg
     config = without_ipam(host, network, **keys)
     assert host.add(config, container, args=args)["interfaces"][0]["mac"] == expected
     host.delete(config, container, args=args)
-
-
-def test_the_master_of_the_default_route(host, container, network) -> None:
-    host.namespace.run("ip", "address", "add", "198.51.100.1/24", "dev", "up0")
-    host.namespace.run("ip", "route", "add", "default", "via", "198.51.100.2")
-    config = wanted(host, network)
-    del config["master"]
-    result = host.add(config, container)
-    index = host.namespace.link("up0")["ifindex"]
-    assert container.link("eth0")["link_index"] == index
-    assert host.check(config, container, result).code == 0
-    host.delete(config, container)
-    nothing_left(host, container, network)
-
-
-def test_a_master_in_the_container(host, container, network) -> None:
-    container.run("ip", "link", "add", "lower", "type", "veth", "peer", "name", "other")
-    for name in ("lower", "other"):
-        container.run("ip", "link", "set", name, "up")
-    config = wanted(host, network, master="lower", linkInContainer=True)
-    result = host.add(config, container)
-    assert container.link("eth0")["link"] == "lower"
-    assert host.check(config, container, result).code == 0
-    assert host.call("STATUS", {**config, "cniVersion": "1.1.0"}).code == 0
-    host.delete(config, container)
-    assert container.links() == {"lo", "lower", "other"}
-
-
-def test_another_master(host, container, network) -> None:
-    result = host.add(wanted(host, network), container)
-    outcome = host.check(wanted(host, network, master="dev0"), container, result)
-    assert outcome.result["msg"] == "`eth0` is not as ADD left it: `eth0` is above `up0`, not `dev0`"
-
-
-def test_status_without_the_master(host, network) -> None:
-    outcome = host.call("STATUS", wanted(host, network, master="absent", cniVersion="1.1.0"))
-    assert (outcome.result["code"], outcome.result["msg"][:33]) == (50, 'failed to lookup master "absent":')
-
-
-def test_an_interface_of_the_same_name_on_the_host(host, container, network) -> None:
-    host.namespace.run("ip", "link", "set", "dev0", "name", "eth0")
-    host.add(wanted(host, network), container)
-    host.delete(wanted(host, network), container)
-    host.namespace.run("ip", "link", "set", "eth0", "name", "dev0")
-    nothing_left(host, container, network)
-
-
-def test_the_neighbour_is_reached(host, container, network, masters) -> None:
-    masters.run("ip", "address", "add", "10.42.0.1/24", "dev", "up0")
-    masters.run("ip", "address", "add", "fd42::1/64", "dev", "up0", "nodad")
-    host.add(wanted(host, network), container)
-    assert container.pings("10.42.0.1")
-    assert container.pings("fd42::1")

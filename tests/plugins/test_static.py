@@ -32,7 +32,13 @@ TWO = {"addresses": [{"address": "10.0.0.5/24", "gateway": "10.0.0.1"}, {"addres
 
 
 def config(addressing: dict, **more) -> dict:
-    written = {"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": "static", **addressing}, **more}
+    written = {
+        "cniVersion": "1.0.0",
+        "name": "net",
+        "type": "bridge",
+        "ipam": {"type": "static", **addressing},
+        **more,
+    }
     return {key: value for key, value in written.items() if value is not None}
 
 

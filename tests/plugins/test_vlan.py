@@ -1,4 +1,4 @@
-"""What is special to vlan; the rest is in test_drop_in."""
+"""What is special to vlan; the rest is in test_drop_in and test_lower."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def container(make_quick) -> Namespace:
 
 
 @pytest.fixture(autouse=True)
-def masters(host, make_namespace) -> Namespace:
+def master(host, make_namespace) -> None:
     KIND.require()
-    return prepare(host, make_namespace)
+    prepare(host, make_namespace)
 
 
 def wanted(host, network: str, **more) -> dict:
@@ -33,10 +33,6 @@ def wanted(host, network: str, **more) -> dict:
         ({"ipam": {}}, "`ipam` is missing"),
         ({"vlanId": -1}, "invalid VLAN ID -1 (`vlanId` must be from 0 to 4094)"),
         ({"vlanId": 4095}, "invalid VLAN ID 4095"),
-        ({"mtu": 1501}, "invalid MTU 1501, must be [0, master MTU(1500)]"),
-        ({"mtu": -1}, "invalid MTU -1, must be [0, master MTU(1500)]"),
-        ({"master": "absent"}, 'failed to lookup master "absent": the host has no such interface'),
-        ({"linkInContainer": True}, 'failed to lookup master "up0": the container has no such interface'),
     ],
 )
 def test_refused(host, container, network, keys: dict, message: str) -> None:
@@ -67,28 +63,3 @@ def test_a_master_has_each_vlan_once(host, make_quick, container, network) -> No
     assert set(host.leases(network)) == {"10.42.0.2", "fd42::2"}
     host.delete(wanted(host, network), second, container_id="second")
     assert "eth0" in container.links()
-
-
-def test_a_master_in_the_container(host, container, network) -> None:
-    container.run("ip", "link", "add", "lower", "type", "veth", "peer", "name", "other")
-    for name in ("lower", "other"):
-        container.run("ip", "link", "set", name, "up")
-    config = wanted(host, network, master="lower", linkInContainer=True)
-    result = host.add(config, container)
-    assert container.link("eth0")["link"] == "lower"
-    assert host.check(config, container, result).code == 0
-    host.delete(config, container)
-    assert container.links() == {"lo", "lower", "other"}
-
-
-def test_status_without_the_master(host, network) -> None:
-    outcome = host.call("STATUS", wanted(host, network, master="absent", cniVersion="1.1.0"))
-    assert (outcome.result["code"], outcome.result["msg"][:33]) == (50, 'failed to lookup master "absent":')
-
-
-def test_the_neighbour_is_reached(host, container, network, masters) -> None:
-    masters.run("ip", "link", "add", "link", "up0", "name", "up0.7", "type", "vlan", "id", "7")
-    masters.run("ip", "address", "add", "10.42.0.1/24", "dev", "up0.7")
-    masters.run("ip", "link", "set", "up0.7", "up")
-    host.add(wanted(host, network), container)
-    assert container.pings("10.42.0.1")

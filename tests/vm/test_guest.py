@@ -41,11 +41,15 @@ def test_the_guest_has_what_the_tests_are_for(guest: Machine, kind: str) -> None
         pytest.param("tests/plugins/test_vlan.py -m root", id="vlan"),
         pytest.param("tests/plugins/test_ipvlan.py -m root", id="ipvlan"),
         pytest.param("tests/plugins/test_dummy.py -k needs_addresses or what_it_is", id="dummy"),
+        pytest.param("tests/plugins/test_vrf.py -k not without", id="vrf"),
         pytest.param(
-            "tests/plugins/test_drop_in.py -k ipvlan and not macvlan", id="ipvlan in place of the reference's"
+            "tests/plugins/test_drop_in.py -k vlan and not macvlan and (reference or switching)",
+            id="vlan and ipvlan in place of the reference's",
         ),
-        pytest.param("tests/plugins/test_drop_in.py -k vlan and not ipvlan and not macvlan", id="vlan, likewise"),
-        pytest.param("tests/plugins/test_drop_in.py -k dummy", id="dummy, likewise"),
+        pytest.param(
+            "tests/plugins/test_drop_in.py -k (dummy or vlan and not macvlan) and (1.1.0 or something or status_and)",
+            id="dummy, vlan and ipvlan from ADD to GC",
+        ),
     ],
 )
 def test_passes_in_the_guest(guest: Machine, selection: str) -> None:
