@@ -7,6 +7,7 @@ between them when the plugin is killed.
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
 
 from cni_provision.net import departure, link, nsid
@@ -22,12 +23,28 @@ def make(inside: Socket, kind: Kind, settings: Settings, undo: Undo) -> Link:
     try:
         (found,) = inside.perform(link.creating(kind, settings), link.finding(settings.name))
     except NetlinkError as error:
-        if error.errno == errno.EEXIST and link.find(inside, settings.name):
+        if error.errno != errno.EEXIST:
+            raise
+        if link.find(inside, settings.name):
             problem = f"the container has an interface `{settings.name}` already"
             raise NetError(errno.EEXIST, problem) from error
-        raise
+        return _make_aside(inside, kind, settings, undo)
     undo.later(remove_from, inside, settings.name, kind.name)
     return link.decode(found)
+
+
+def _make_aside(inside: Socket, kind: Kind, settings: Settings, undo: Undo) -> Link:
+    """Under a name of nobody's, and named in the container.
+
+    Kernels before 6.14 make it in the namespace of its parent first, where an interface may have the name.
+    """
+    name, aside = settings.name or "", f"cnip{os.urandom(4).hex()}"
+    (found,) = inside.perform(link.creating(kind, replace(settings, name=aside)), link.finding(aside))
+    undo.later(remove_from, inside, aside, kind.name)
+    made = link.decode(found)
+    link.change(inside, made, Settings(name=name))
+    undo.later(remove_from, inside, name, kind.name)
+    return replace(made, name=name)
 
 
 def above(inside: Socket, lower: Link, settings: Settings, *, on_host: bool) -> Settings:

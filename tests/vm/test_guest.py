@@ -34,6 +34,7 @@ def test_the_guest_has_what_the_tests_are_for(guest: Machine, kind: str) -> None
     [
         pytest.param("tests/net/test_bridge.py -m root", id="VLANs of bridge ports"),
         pytest.param("tests/net/test_link.py -m root", id="kinds of interfaces"),
+        pytest.param("tests/net/test_single.py -m root", id="interfaces above those of another namespace"),
         pytest.param(
             "tests/plugins/test_bridge.py -k vlans_of_the_port or two_vlans", id="VLANs of the bridge plugin"
         ),
