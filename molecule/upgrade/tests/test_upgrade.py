@@ -34,7 +34,7 @@ def test_ours_take_over_from_gos_and_give_back(containers: Containers) -> None:
     assert on("node-1", LEFT).split() == []
     assert "8080" not in on("node-1", MAPS)
 
-    with containers.attached("new", "plain", **MAPPED) as new, containers.attached("peer", "plain") as peer:
+    with containers.attached("new", "back", **MAPPED) as new, containers.attached("peer", "back") as peer:
         new.serve()
         assert peer.reads(new)
         command_line("rollback", "--yes")
