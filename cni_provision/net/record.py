@@ -15,7 +15,7 @@ import os
 import stat
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Optional
@@ -26,6 +26,7 @@ from cni_provision.net.errors import NetError
 
 DIRECTORY = "/run/cni-provision/attachments"
 LOCK = "lock"
+UNFINISHED = ".new"  # the end of a record's name while it is written; one that stays is a killed call's
 FORMAT = 1
 LONGEST = 1 << 20  # bytes: the 65,535 ports that an attachment can map have room
 SIGNS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -74,8 +75,8 @@ def write(attachment: Attachment, made: Made) -> None:
     content.update(port=made.port, index=made.index, rules=made.rules, added=made.added or attachment.added)
     final = os.path.join(DIRECTORY, attachment.file)
     try:
-        _put(f"{final}.new", jsontext.encode(content).encode())
-        os.rename(f"{final}.new", final)
+        _put(f"{final}{UNFINISHED}", jsontext.encode(content).encode())
+        os.rename(f"{final}{UNFINISHED}", final)
     except OSError as error:
         raise NetError(error.errno or 0, f"cannot note the attachment in {DIRECTORY}: {error.strerror}") from error
 
@@ -97,8 +98,13 @@ def read(attachment: Attachment) -> Optional[Made]:
 
 def remove(attachment: Attachment) -> None:
     """Nothing is left of the attachment."""
+    _forget(attachment.file)
+    _forget(f"{attachment.file}{UNFINISHED}")
+
+
+def _forget(name: str) -> None:
     with suppress(FileNotFoundError):
-        os.unlink(os.path.join(DIRECTORY, attachment.file))
+        os.unlink(os.path.join(DIRECTORY, name))
 
 
 def restore(attachment: Attachment, before: Optional[Made]) -> None:
@@ -116,6 +122,12 @@ def gc(plugin: str, network: str, valid: Collection[str]) -> None:
             with held_if_free(attachment) as free:
                 if free:
                     remove(attachment)
+    start, end = nft.of_network(network), f".{plugin}{UNFINISHED}"
+    for name in os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []:
+        if name.startswith(start) and name.endswith(end):
+            with _held_if_free(name.partition(".")[0], plugin) as free:
+                if free:
+                    _forget(name)
 
 
 def of_network(plugin: str, network: str) -> list[Record]:
@@ -139,7 +151,7 @@ def every() -> list[Record]:
 
 def _names() -> list[str]:
     try:
-        return [name for name in os.listdir(DIRECTORY) if not name.endswith(".new")]
+        return [name for name in os.listdir(DIRECTORY) if not name.endswith(UNFINISHED)]
     except FileNotFoundError:
         return []
 
@@ -180,7 +192,7 @@ def held(attachment: Attachment) -> Iterator[None]:
     It may be taken inside that of another plugin (which delegates to this one), and outside the nft and lease locks.
     Raises NetError for an undo where somebody else has added the attachment since.
     """
-    descriptor = _locked(attachment, fcntl.F_OFD_SETLKW)
+    descriptor = _locked(attachment.owner, attachment.plugin, fcntl.F_OFD_SETLKW)
     try:
         if attachment.undoes:
             _refuse_later(attachment)
@@ -195,11 +207,15 @@ def _refuse_later(attachment: Attachment) -> None:
         raise NetError(errno.ESTALE, "nothing is undone: there is a later ADD of this attachment")
 
 
-@contextmanager
-def held_if_free(attachment: Attachment) -> Iterator[bool]:
+def held_if_free(attachment: Attachment) -> AbstractContextManager[bool]:
     """As `held`, but False at once where a call is under way."""
+    return _held_if_free(attachment.owner, attachment.plugin)
+
+
+@contextmanager
+def _held_if_free(owner: str, plugin: str) -> Iterator[bool]:
     try:
-        descriptor = _locked(attachment, fcntl.F_OFD_SETLK)
+        descriptor = _locked(owner, plugin, fcntl.F_OFD_SETLK)
     except BlockingIOError:
         yield False
         return
@@ -209,9 +225,9 @@ def held_if_free(attachment: Attachment) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _locked(attachment: Attachment, command: int) -> int:
+def _locked(owner: str, plugin: str, command: int) -> int:
     descriptor = _lock_file()
-    start = int(attachment.owner[:14], 16) ^ int.from_bytes(attachment.plugin.encode()[:6], "big")
+    start = int(owner[:14], 16) ^ int.from_bytes(plugin.encode()[:6], "big")
     wanted = LOCKED.pack(fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
     try:
         fcntl.fcntl(descriptor, command, wanted)

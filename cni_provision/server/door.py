@@ -5,7 +5,6 @@ from __future__ import annotations
 import _socket
 import heapq
 import itertools
-import os
 import select
 import socket
 import threading
@@ -21,7 +20,7 @@ from cni_provision.server.log import INFORMATION, WARNING, Log, words
 from cni_provision.server.peer import Files, Stranger, judge, own_place
 from cni_provision.server.place import Place
 from cni_provision.server.service import Conversation, Service
-from cni_provision.server.watch import Job
+from cni_provision.server.watch import Bell, Job
 from cni_provision.server.wire import Connection
 from cni_provision.server.workers import Workers
 
@@ -48,14 +47,14 @@ class Door:
         self._guests: set[Conversation] = set()
         self._timers: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
-        self._wake_in, self._wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._bell = Bell()
         self._told = 0
         self._deadline = 0.0
 
     @property
     def wakes(self) -> int:
         """A descriptor: what is written to it wakes the door, as `signal.set_wakeup_fd` does."""
-        return self._wake_out
+        return self._bell.rope
 
     def run(self) -> None:
         self._listener.setblocking(False)
@@ -71,7 +70,11 @@ class Door:
     def stop(self) -> None:
         """From a signal handler or any thread: whoever comes from now on is told so."""
         self._deadline = self._deadline or time.monotonic() + DRAIN_SECONDS
-        self._wake()
+        self._bell.ring()
+
+    def close(self) -> None:
+        """After `run`, where the process goes on."""
+        self._bell.close()
 
     def _done(self) -> bool:
         if not self._deadline:
@@ -84,9 +87,9 @@ class Door:
             ends = [self._timers[0][0]] if self._timers else []
         ends += [self._deadline] if self._deadline else []
         poller = select.poll()
-        poller.register(self._wake_in, select.POLLIN)
+        poller.register(self._bell.descriptor, select.POLLIN)
         if poller.poll(max(0.0, min(ends) - time.monotonic()) * 1000 if ends else None):
-            os.read(self._wake_in, 4096)
+            self._bell.heard()
 
     def _run_due(self) -> None:
         now, due = time.monotonic(), []
@@ -154,16 +157,12 @@ class Door:
         with self._lock:
             self._guests.discard(conversation)
         if self._deadline:
-            self._wake()
+            self._bell.ring()
 
     def _later(self, seconds: float, job: Job) -> None:
         with self._lock:
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), job))
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):
-            os.write(self._wake_out, b"\0")
+        self._bell.ring()
 
     def _tell_soon(self) -> None:
         """At most once in a while, and for the last time after the last request."""

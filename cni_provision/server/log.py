@@ -51,6 +51,11 @@ def _identity(descriptor: int) -> str:
 def _stderr_socket() -> socket.socket | None:
     """journald's end is a stream socket."""
     try:
-        return socket.socket(fileno=os.dup(sys.stderr.fileno()))
+        descriptor = os.dup(sys.stderr.fileno())
     except (OSError, AttributeError, ValueError):
+        return None
+    try:
+        return socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
         return None

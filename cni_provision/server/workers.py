@@ -25,14 +25,16 @@ class Workers:
         self._failed = failed
         self._jobs: deque[Job] = deque()
         self._lock = threading.Lock()
-        self._waiting = self._working = 0
+        self._threads = self._waiting = self._working = 0
         self._closed = False
 
     def begin(self) -> None:
+        with self._lock:
+            self._threads += 1
         threading.Thread(target=self._work, name="worker", daemon=True).start()
 
     def close(self) -> None:
-        """Whoever waits ends."""
+        """Whoever waits ends, and so does whoever works then."""
         self._closed = True
         self.watch.nudge()
 
@@ -58,6 +60,11 @@ class Workers:
             self._enlist(self._arrived())
             while self._do(self._take()):
                 pass
+        with self._lock:
+            self._threads -= 1
+            last = not self._threads
+        if last:
+            self.watch.close()
 
     def _may_wait(self) -> bool:
         """False for one too many: it was started while somebody was away."""

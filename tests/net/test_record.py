@@ -125,6 +125,26 @@ def test_what_root_did_not_write_is_not_read(kind: str) -> None:
     on_an_own_run(story)
 
 
+def test_what_a_killed_call_had_begun_to_write_goes_with_del_and_gc() -> None:
+    def story() -> None:
+        with record.held(ONE):
+            record.write(ONE, MADE)
+        begun = [Path(record.DIRECTORY, f"{one.file}.new") for one in (ONE, OTHER, PORTS, ELSEWHERE)]
+        for file in begun:
+            file.write_text("{")
+        record.remove(ONE)
+        assert not begun[0].exists()
+        begun[0].write_text("{")
+        with record.held(OTHER):
+            record.gc("bridge", "pods", set())
+        assert [file.exists() for file in begun] == [False, True, True, True], "OTHER's call is under way"
+        record.gc("bridge", "pods", set())
+        assert [file.exists() for file in begun] == [False, False, True, True]
+        assert record.every() == []
+
+    on_an_own_run(story)
+
+
 def test_a_full_run_is_an_error_and_leaves_the_old_record() -> None:
     def story() -> None:
         with record.held(ONE):

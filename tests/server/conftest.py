@@ -143,6 +143,7 @@ class Served:
         self.door.stop()
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
+        self.door.close()
 
 
 @pytest.fixture

@@ -125,6 +125,16 @@ def test_descriptors_are_closed(served: Served, descriptors: Callable[[], int]) 
     eventually(lambda: descriptors() <= before)
 
 
+def test_a_door_that_was_closed_leaves_none_open(
+    open_door: Callable[..., Served], descriptors: Callable[[], int]
+) -> None:
+    before = descriptors()
+    served = open_door()
+    served.call("ADD")
+    served.close()
+    eventually(lambda: descriptors() <= before + 2)  # the listener and the lock `alive`, which are not the door's
+
+
 def test_counters_are_told_within_a_second_or_so(served: Served) -> None:
     served.call("ADD")
     served.call("DEL")
