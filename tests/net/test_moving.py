@@ -19,9 +19,9 @@ def on_host(make_netns: Callable[[], int]) -> Iterator[Callable[..., Any]]:
     """A function that calls others from a thread whose namespace is a host with `dev0`, up."""
     host_fd = make_netns()
     with Socket(host_fd) as host:
-        link.create(host, link.veth(Settings(name="peer")), Settings(name="dev0", alias="mine"))
-        for name in ("dev0", "peer"):
-            link.change(host, link.get(host, name), Settings(up=True))
+        link.create(host, link.veth(Settings(name="peer")), Settings(name="dev0"))
+        link.change(host, link.get(host, "peer"), Settings(up=True))
+        link.change(host, link.get(host, "dev0"), Settings(up=True, alias="mine"))
     with ThreadPoolExecutor(1, initializer=netns.setns, initargs=(host_fd,)) as pool:
         yield lambda call, *arguments: pool.submit(call, *arguments).result()
 

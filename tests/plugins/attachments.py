@@ -12,7 +12,7 @@ import pytest
 
 from cni_provision.net import link
 from cni_provision.net.rtnl import Socket
-from tests.plugins.conftest import Namespace
+from tests.plugins.conftest import WAYS, Namespace
 
 REFERENCE = "/usr/lib/cni"
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -57,6 +57,12 @@ KINDS = {
         Kind("tap", "tun", by_reference=False),
     )
 }  # fmt: skip
+
+
+@pytest.fixture
+def way() -> str:
+    """One way is enough for most tests of a plugin, which runs the same code on both: modules import this fixture."""
+    return WAYS[-1]
 
 
 def require_kind(kind: str) -> None:

@@ -19,7 +19,8 @@ from tests.plugins.attachments import (
     nothing_left,
     prepare,
 )
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 needs_reference = pytest.mark.skipif(not Path(REFERENCE).exists(), reason="the reference plugins are not installed")
@@ -66,6 +67,7 @@ def test_the_reference_does_the_same(host, make_quick, network, known_kind: Kind
 
 @needs_reference
 @pytest.mark.parametrize("ours_first", [True, False], ids=["there", "back"])
+@pytest.mark.parametrize("way", WAYS)
 def test_switching_over(host, container, network, known_kind: Kind, ours_first: bool) -> None:
     wanted = config(host, network, known_kind)
     before, after = (host.path, REFERENCE) if ours_first else (REFERENCE, host.path)
@@ -176,6 +178,7 @@ def test_check_needs_the_result(host, container, network, kind: Kind) -> None:
     assert (outcome.result["code"], outcome.result["msg"]) == (7, "required prevResult missing")
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_status_and_gc(host, make_quick, network, kind: Kind) -> None:
     wanted = config(host, network, kind, cniVersion="1.1.0")
     outcome = host.call("STATUS", wanted)

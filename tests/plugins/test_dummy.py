@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.attachments import KINDS, config, interface, nothing_left
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS
 
 pytestmark = pytest.mark.root
 
@@ -25,6 +27,7 @@ def test_a_kernel_without_says_so(host, network) -> None:
     assert (outcome.result["code"], outcome.result["msg"]) == (50, "this kernel has no dummy interfaces")
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_what_it_is(host, container, network) -> None:
     KINDS["dummy"].require()
     result = host.add(config(host, network, KINDS["dummy"]), container)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.attachments import KINDS, anonymous, config, interface, nothing_left, prepare
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 KIND = KINDS["host-device"]
@@ -73,6 +74,7 @@ def test_refused(host, container, network, keys: dict, message: str) -> None:
     nothing_left(host, container, network)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_without_addresses(host, container, network) -> None:
     mac = host.namespace.link("dev0")["address"]
     result = host.add(by(network, device="dev0"), container)
@@ -103,6 +105,7 @@ def test_by_mac_address(host, container, network) -> None:
         {"pciBusID": "0000:03:02.8", "runtimeConfig": {"deviceID": PCI}},
     ],
 )
+@pytest.mark.parametrize("way", WAYS)
 def test_by_its_place_on_a_bus(host, container, network, sysfs, keys: dict) -> None:
     result = host.add(by(network, **keys), container)
     assert interface(container)["alias"] == "dev0"

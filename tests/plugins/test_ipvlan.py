@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.attachments import KINDS, config, nothing_left, prepare
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 KIND = KINDS["ipvlan"]
@@ -81,6 +82,7 @@ def test_in_a_chain_the_master_must_be_clear(host, container, network, interface
     nothing_left(host, container, network)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_in_a_chain_ipam_goes_before_the_addresses_of_the_plugin_before(host, container, network) -> None:
     config = wanted(host, network, prevResult=PREVIOUS)
     host.add(config, container)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.attachments import KINDS, Kind, config, nothing_left, prepare
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 LOWERED = {name: one for name, one in KINDS.items() if one.below}
@@ -44,6 +45,7 @@ def test_refused(host, container, network, kind: Kind, keys: dict, message: str)
     host.delete(wanted, container)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_a_master_in_the_container(host, container, network, kind: Kind) -> None:
     container.run("ip", "link", "add", "lower", "type", "veth", "peer", "name", "other")
     for name in ("lower", "other"):

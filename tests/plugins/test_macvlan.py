@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.attachments import KINDS, anonymous, config, interface, nothing_left, prepare
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 KIND = KINDS["macvlan"]
@@ -70,6 +71,7 @@ def test_without_addresses(host, container, network) -> None:
     nothing_left(host, container, network)
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_what_it_is_given(host, container, network) -> None:
     config = without_ipam(host, network, mtu=1400, bcqueuelen=2000, mac="02:00:00:00:00:01")
     result = host.add(config, container)

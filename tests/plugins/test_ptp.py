@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from tests.plugins.attachments import KINDS, REFERENCE, config, nothing_left, prepare
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 KIND = KINDS["ptp"]
@@ -54,6 +55,7 @@ def test_containers_reach_each_other_and_the_host(host, make_namespace, network)
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+@pytest.mark.parametrize("way", WAYS)
 def test_masquerading(host, container, outside, network) -> None:
     config = wanted(host, network, ipMasq=True)
     result = host.add(config, container)

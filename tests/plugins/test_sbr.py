@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.attachments import REFERENCE, VERSIONS, routes
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 needs_reference = pytest.mark.skipif(not Path(REFERENCE, "sbr").exists(), reason="the reference is not installed")
@@ -72,6 +73,7 @@ def test_the_reference_does_the_same(host, make_quick, pod, ips: list[dict]) -> 
     assert rules(pod) == {}
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_what_it_makes(host, pod) -> None:
     ips = [V4, V6]
     give(pod, ips)

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS
+
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/plugins/static.yaml").read_text())
 REFERENCE = Path("/usr/lib/cni/static")
 pytestmark = pytest.mark.root
@@ -59,6 +62,7 @@ def expected(case: dict) -> dict:
 
 
 @pytest.mark.parametrize("case", [one for one in CASES if "code" not in one], ids=lambda case: case["name"])
+@pytest.mark.parametrize("way", WAYS)
 def test_given(host, case: dict) -> None:
     wanted, how = asked(case)
     outcome = host.call("ADD", wanted, **how)

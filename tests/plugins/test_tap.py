@@ -7,6 +7,8 @@ import os
 import pytest
 
 from tests.plugins.attachments import KINDS, config, interface, nothing_left
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS
 
 pytestmark = pytest.mark.root
 KIND = KINDS["tap"]
@@ -77,6 +79,7 @@ def test_where_the_mac_address_is_from(host, container, network, keys: dict, arg
     assert host.add(bare(network, **keys), container, args=args)["interfaces"][0]["mac"] == expected
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_in_a_bridge_of_the_container(host, container, network) -> None:
     container.run("ip", "link", "add", "br0", "type", "bridge")
     result = host.add(bare(network, bridge="br0"), container)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.attachments import REFERENCE, VERSIONS, anonymous
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 needs_reference = pytest.mark.skipif(not Path(REFERENCE, "tuning").exists(), reason="the reference is not installed")
@@ -80,6 +81,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("keys", "changed"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("way", WAYS)
 def test_changed_and_put_back(host, pod, keys: dict, changed: dict) -> None:
     before = seen(pod)
     wanted = config(pod, **keys)

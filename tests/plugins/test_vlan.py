@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.plugins.attachments import KINDS, config, nothing_left, prepare
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 KIND = KINDS["vlan"]
@@ -43,6 +44,7 @@ def test_refused(host, container, network, keys: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize(("keys", "mtu"), [({}, 1500), ({"mtu": 1400}, 1400), ({"vlanId": 4094}, 1500)])
+@pytest.mark.parametrize("way", WAYS)
 def test_what_it_is_given(host, container, network, keys: dict, mtu: int) -> None:
     config = wanted(host, network, **keys)
     result = host.add(config, container)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.attachments import REFERENCE, require_kind, routes
-from tests.plugins.conftest import Namespace
+from tests.plugins.attachments import way as way
+from tests.plugins.conftest import WAYS, Namespace
 
 pytestmark = pytest.mark.root
 needs_reference = pytest.mark.skipif(not Path(REFERENCE, "vrf").exists(), reason="the reference is not installed")
@@ -39,7 +40,7 @@ def give(pod: Namespace, name: str, other: str) -> None:
     for ip in IPS:
         pod.run("ip", "address", "add", ip["address"], "dev", name, "nodad")
     pod.run("ip", "route", "add", "10.9.0.0/16", "via", "10.0.0.1", "dev", name, "metric", name[-1])
-    pod.run("ip", "route", "add", "fd09::/64", "via", "fd00::1", "dev", name)
+    pod.run("ip", "route", "add", "fd09::/64", "via", "fd00::1", "dev", name, "metric", f"100{name[-1]}")
     pod.run("ip", "route", "add", "192.0.2.1/32", "dev", name, "metric", name[-1])
 
 
@@ -54,6 +55,7 @@ def table(pod: Namespace, name: str = "blue") -> int | None:
 
 
 @pytest.mark.parametrize("keys", [{}, {"table": 1001}])
+@pytest.mark.parametrize("way", WAYS)
 def test_what_it_makes(host, pod, keys: dict) -> None:
     wanted = config(pod, **keys)
     result = host.add(wanted, pod)
