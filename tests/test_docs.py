@@ -41,6 +41,9 @@ for folder in /etc /opt /var/lib; do
     mount -t overlay -o "lowerdir=$folder,upperdir=/run/above$folder,workdir=/run/work$folder" overlay "$folder"
 done
 ip link set lo up
+ip link add eth1 type veth peer name eth2
+ip link set eth1 up
+ip link set eth2 up
 ip netns add my-container
 ip netns add my-other-container
 mkdir -p /etc/cni/net.d /opt/cni/bin

@@ -76,7 +76,7 @@ def node_with(*networks: Network, name: str = "node-1") -> Node:
 
 def test_every_template_that_comes_with_us_is_described() -> None:
     templates = Templates([TEMPLATES])
-    assert set(templates.names()) >= {"bridge", "ptp", "macvlan", "ipvlan", "loopback", "raw"}
+    assert set(templates.names()) >= {"bridge", "ptp", "macvlan", "ipvlan", "vlan", "loopback", "raw"}
     for name in templates.names():
         signature = templates.signature(name)
         assert signature.about.endswith(".")
