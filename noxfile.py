@@ -37,7 +37,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no lab and no virtual machine."""
     install(session)
-    session.run("pytest", "-m", "not lab and not vm and not kills", *session.posargs)
+    session.run("pytest", "-m", "not lab and not vm and not kills and not minutes", *session.posargs)
 
 
 @nox.session
@@ -52,6 +52,13 @@ def vm(session: nox.Session) -> None:
     """What this machine's kernel may lack, in virtual machines under QEMU; Molecule's scenarios on these."""
     install(session)
     session.run("pytest", "-m", "vm", *session.posargs)
+
+
+@nox.session
+def minutes(session: nox.Session) -> None:
+    """Variants of other tests that take minutes: launchers of rarer machines, secrets with the other reader."""
+    install(session)
+    session.run("pytest", "-m", "minutes", *session.posargs)
 
 
 @nox.session

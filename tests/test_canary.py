@@ -103,7 +103,7 @@ def vaulted(value: str, folder: Path) -> str:
     return subprocess.run(argv, cwd=folder, input=value, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture(params=["own", "ansible"])
+@pytest.fixture(params=["own", pytest.param("ansible", marks=pytest.mark.minutes)])
 def life(request: pytest.FixtureRequest, there: lab.Lab, tmp_path: Path) -> Life:
     folder = tmp_path / "inventory"
     shutil.copytree(CASE, folder)
