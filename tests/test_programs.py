@@ -48,7 +48,7 @@ def test_streams_and_ending_are_kept_apart() -> None:
 
 
 def test_an_answer_goes_to_a_descriptor() -> None:
-    ran = run(shell('echo said; echo answered > /dev/fd/$CNI_PROVISION_ANSWER'), {}, answers=True)
+    ran = run(shell("echo said; echo answered > /dev/fd/$CNI_PROVISION_ANSWER"), {}, answers=True)
     assert (ran.code, ran.output, ran.answer) == (0, b"said\n", b"answered\n")
 
 
