@@ -11,6 +11,7 @@ hint: did you mean `isGateway`?
 from __future__ import annotations
 
 import linecache
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -81,4 +82,4 @@ def nothing(file: str, number: int) -> None:
 
 def line_of(file: str, number: int) -> str | None:
     """The source line with that number, counted from 1; None when the file cannot be read (any more)."""
-    return linecache.getline(file, number).rstrip("\r\n") or None
+    return linecache.getline(os.path.abspath(file), number).rstrip("\r\n") or None
