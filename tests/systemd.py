@@ -26,6 +26,8 @@ mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 cd "$1/root"
 rm -rf {LEFT_OUT}
+mkdir -p etc/tmpfiles.d
+ln -sf /dev/null etc/tmpfiles.d/tmp.conf # it would empty /tmp, where this checkout may be
 echo ready
 exec sleep infinity
 """
@@ -38,7 +40,6 @@ mount --rbind /sys sys
 umount --lazy sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs tmpfs run
-mount -t tmpfs tmpfs tmp
 mount --rbind /dev dev
 mkdir -p old && pivot_root . old && umount --lazy /old
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=docker {SYSTEMD} --unit="$2" --show-status=false
