@@ -56,7 +56,7 @@ def vm(session: nox.Session) -> None:
 
 @nox.session
 def minutes(session: nox.Session) -> None:
-    """Variants of other tests that take minutes: launchers of rarer machines, secrets with the other reader."""
+    """Variants of other tests that take minutes: launchers of rarer machines, the other reader, no server."""
     install(session)
     session.run("pytest", "-m", "minutes", *session.posargs)
 

@@ -64,7 +64,8 @@ def awaited(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-# How the plugins of a node run, and what has to run on the node for it: every test runs once for each.
+# How the plugins of a node run, and what has to run on the node for it: every test runs once for each, without a
+# server by `nox -s minutes`.
 WAYS: dict[str, Callable[[Node, Built], AbstractContextManager[None]]] = {
     "cold": cold,
     **({"warm": served} if CAN_BE_SERVED else {}),
@@ -80,7 +81,12 @@ def executables(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(folder)
 
 
-@pytest.fixture(scope="module", params=list(WAYS))
+RARER = ("cold",) if CAN_BE_SERVED else ()
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(way, marks=pytest.mark.minutes if way in RARER else ()) for way in WAYS]
+)
 def node(request: pytest.FixtureRequest, executables: Built) -> Iterator[Node]:
     """A node that the tests of a module share."""
     with made_node(executables.folder) as node, WAYS[request.param](node, executables):
