@@ -202,8 +202,8 @@ def diagnostics(
 
 
 def without_secret_line(found: Diagnostic, network: Network, secrets: Iterable[str]) -> Diagnostic:
-    """The diagnostic, whose line is not shown if one of these parameters is written there too."""
-    places = [network.places.get(("parameters", name)) for name in secrets]
-    here = found.place
-    same = any(here and place and (here.file, here.line) == (place.file, place.line) for place in places)
+    """The diagnostic, whose lines are not shown if one of these parameters is written there too."""
+    drawn = {(place.file, place.line) for place in (found.place, *(place for place, _ in found.related)) if place}
+    written = (network.places.get(("parameters", name)) for name in secrets)
+    same = any((place.file, place.line) in drawn for place in written if place)
     return replace(found, hidden=True) if same else found
